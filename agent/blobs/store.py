@@ -1,0 +1,94 @@
+"""The port to where blobs go. One conformance suite (tests/conformance) runs over every adapter."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from agent.model.blobs import BlobAttributes, BlobName
+from agent.model.codes import BlobType
+from agent.model.identity import ContainerName
+
+Body = Sequence[memoryview]
+"""Bytes in pieces, in order. A store does not keep a reference after its call returned."""
+
+NO_ATTRIBUTES = BlobAttributes()
+
+
+@dataclass(frozen=True, slots=True)
+class BlobProperties:
+    """What the store says of a committed blob."""
+
+    size_bytes: int
+    type: BlobType
+    etag: str
+    attributes: BlobAttributes
+
+
+class BlobStore(Protocol):
+    """Writes and reads blobs.
+
+    Integrity: every body travels with its CRC-64/NVME (``crc64``, see ``agent.blobs.crc64``), and a
+    store that cannot match it raises ChecksumMismatch and keeps nothing of the body.
+
+    Conditions: ``replace=False`` is decided by the store in the same step that makes the blob
+    visible (``If-None-Match: *``), and raises BlobAlreadyExists, never by check-then-act.
+
+    Errors of every call: StoreUnreachable, StoreThrottled (both retriable), StoreRefused,
+    LeasePresent, BlobNotFound, BlobRequestFailed. A store does not retry; the caller does.
+    """
+
+    def url(self, name: BlobName) -> str:
+        """The blob's address, without any credential."""
+        ...
+
+    async def ensure_container(self, container: ContainerName) -> None:
+        """Make the container unless it is there."""
+        ...
+
+    async def put_blob(
+        self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes, *, replace: bool
+    ) -> None:
+        """A whole block blob in one request; at most 256 MiB."""
+        ...
+
+    async def put_block(self, name: BlobName, block_id: str, body: Body, crc64: int) -> None:
+        """Stage one block. ``block_id`` is Base64; all ids of a blob have one length (asserted here)."""
+        ...
+
+    async def put_block_list(
+        self, name: BlobName, block_ids: Sequence[str], attributes: BlobAttributes, *, replace: bool
+    ) -> None:
+        """Commit staged blocks in this order, at most 50,000; an id may stand more than once."""
+        ...
+
+    async def create_page_blob(
+        self, name: BlobName, size_bytes: int, attributes: BlobAttributes, *, replace: bool
+    ) -> None:
+        """A page blob of zeros; ``size_bytes`` is a multiple of 512."""
+        ...
+
+    async def put_page(self, name: BlobName, offset: int, body: Body, crc64: int) -> None:
+        """Write pages; offset and length are multiples of 512, the length at most 4 MiB."""
+        ...
+
+    async def properties(self, name: BlobName) -> BlobProperties:
+        """Of a committed blob; raises BlobNotFound."""
+        ...
+
+    async def uncommitted_blocks(self, name: BlobName) -> dict[str, int]:
+        """Staged and not committed: id to length in bytes. Empty when there is no such blob."""
+        ...
+
+    def read(self, name: BlobName) -> AsyncIterator[bytes]:
+        """The content in pieces of at most 4 MiB."""
+        ...
+
+    def names(self, container: ContainerName, prefix: str = "") -> AsyncIterator[BlobName]:
+        """Committed blobs whose path starts so, in order; none when there is no such container."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections. Idempotent."""
+        ...

@@ -50,7 +50,8 @@ class JobName:
         """Raises MalformedInput."""
         if not _JOB_NAME.match(text):
             raise MalformedInput(
-                f"job name {text!r} is not allowed: 2 to 64 lower-case letters, digits and hyphens, a letter first"
+                f"job name {text!r} is not allowed: "
+                "2 to 64 lower-case letters, digits and hyphens, a letter first"
             )
         return cls(text)
 
@@ -69,7 +70,8 @@ class ContainerName:
         """Raises MalformedInput."""
         if not _CONTAINER.match(text):
             raise MalformedInput(
-                f"container name {text!r} is not allowed: 3 to 63 lower-case letters, digits and single hyphens"
+                f"container name {text!r} is not allowed: "
+                "3 to 63 lower-case letters, digits and single hyphens"
             )
         return cls(text)
 

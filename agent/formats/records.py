@@ -1,0 +1,139 @@
+"""What a drive log says of one blob, as values (format of 2014-11-01)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.formats.manifest_values import HashedPath, ManifestBlob
+from agent.model.codes import (
+    BlobStatus,
+    BlobType,
+    ChunkStatus,
+    Disposition,
+    DispositionStatus,
+    SideFileStatus,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRecord:
+    """A block or page range: bytes [offset, offset + length). ``md5`` is what was expected of it."""
+
+    offset: int
+    length: int
+    status: ChunkStatus
+    id: str | None = None
+    md5: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SideFileRecord:
+    """The metadata or properties of a blob: the list's file, its own, or both."""
+
+    status: SideFileStatus
+    global_path: HashedPath | None = None
+    path: HashedPath | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BlobRecord:
+    """One ``Blob`` element.
+
+    ``blob_path`` is where the content is now: after a rename, the new path. ``snapshot`` and
+    ``last_modified`` are for exports, the two dispositions for imports. ``type`` None writes no list.
+    """
+
+    status: BlobStatus
+    blob_path: str
+    file_path: str
+    length: int
+    type: BlobType | None = BlobType.BLOCK
+    chunks: tuple[ChunkRecord, ...] = ()
+    disposition: Disposition | None = None
+    disposition_status: DispositionStatus | None = None
+    metadata: SideFileRecord | None = None
+    properties: SideFileRecord | None = None
+    snapshot: str | None = None
+    last_modified: str | None = None
+
+    @property
+    def is_failed(self) -> bool:
+        """Some byte or side file of it did not arrive."""
+        return (
+            self.status is not BlobStatus.COMPLETED
+            or self.disposition_status is DispositionStatus.CANCELLED
+            or any(chunk.status is not ChunkStatus.COMPLETED for chunk in self.chunks)
+            or any(
+                side is not None and side.status is not SideFileStatus.COMPLETED
+                for side in (self.metadata, self.properties)
+            )
+        )
+
+    @property
+    def is_warning(self) -> bool:
+        """Nothing failed, but the blob of that name is not, or not under that name, the drive's file."""
+        return not self.is_failed and self.disposition_status in (
+            DispositionStatus.RENAMED,
+            DispositionStatus.SKIPPED,
+        )
+
+
+def cancelled(blob: ManifestBlob, status: BlobStatus) -> BlobRecord:
+    """A blob that failed as a whole: all that was to be done for it stands as Cancelled."""
+    return BlobRecord(
+        status=status,
+        blob_path=blob.blob_path,
+        file_path=blob.file_path,
+        length=blob.length,
+        type=blob.type,
+        chunks=chunk_records(blob, ChunkStatus.CANCELLED),
+        disposition=blob.disposition,
+        disposition_status=DispositionStatus.CANCELLED,
+        metadata=side_record(blob.list_metadata, blob.metadata, SideFileStatus.CANCELLED),
+        properties=side_record(blob.list_properties, blob.properties, SideFileStatus.CANCELLED),
+        snapshot=blob.snapshot,
+    )
+
+
+def skipped(blob: ManifestBlob) -> BlobRecord:
+    """A blob that was there already and, by its disposition, was left alone."""
+    return BlobRecord(
+        status=BlobStatus.COMPLETED,
+        blob_path=blob.blob_path,
+        file_path=blob.file_path,
+        length=blob.length,
+        type=blob.type,
+        disposition=blob.disposition,
+        disposition_status=DispositionStatus.SKIPPED,
+    )
+
+
+def completed(blob: ManifestBlob, outcome: DispositionStatus, blob_path: str | None = None) -> BlobRecord:
+    """A blob of which everything arrived; ``blob_path`` is its new path if it was renamed."""
+    return BlobRecord(
+        status=BlobStatus.COMPLETED,
+        blob_path=blob.blob_path if blob_path is None else blob_path,
+        file_path=blob.file_path,
+        length=blob.length,
+        type=blob.type,
+        chunks=chunk_records(blob, ChunkStatus.COMPLETED),
+        disposition=blob.disposition,
+        disposition_status=outcome,
+        metadata=side_record(blob.list_metadata, blob.metadata, SideFileStatus.COMPLETED),
+        properties=side_record(blob.list_properties, blob.properties, SideFileStatus.COMPLETED),
+        snapshot=blob.snapshot,
+    )
+
+
+def chunk_records(blob: ManifestBlob, status: ChunkStatus) -> tuple[ChunkRecord, ...]:
+    """All chunks of the blob with one status."""
+    return tuple(ChunkRecord(c.offset, c.length, status, c.id, c.md5) for c in blob.chunks)
+
+
+def side_record(
+    global_path: HashedPath | None, path: HashedPath | None, status: SideFileStatus
+) -> SideFileRecord | None:
+    """None when the manifest names neither file."""
+    if global_path is None and path is None:
+        return None
+    return SideFileRecord(status, global_path, path)

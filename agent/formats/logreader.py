@@ -67,6 +67,8 @@ class LogReader:
         if self._wrapped:
             self._xml.feed(f"</{_RUN}>".encode())
         self._xml.close()
+        if not self._reading.is_log:
+            raise MalformedInput("drive log: no element of a drive log is in it")
         return self._reading.take()
 
     @property
@@ -113,6 +115,7 @@ class _Reading:
         self._generation = Generation.G1
         self._texts: dict[str, str] = {}
         self._counts: dict[str, int] = {}
+        self.is_log = False
 
     def take(self) -> list[LogEntry]:
         done, self._done = self._done, []
@@ -139,6 +142,7 @@ class _Reading:
         return parent in _COUNTS or tag in _GRAMMAR.get(parent, frozenset())
 
     def start(self, parent: str, tag: str, attributes: Mapping[str, str]) -> None:
+        self.is_log = self.is_log or tag in _TOPS
         if tag == "DriveLog" and parent in ("", _RUN):
             self._start_log(attributes)
         elif parent in _COUNTS:

@@ -117,7 +117,7 @@ def test_unknown_elements_and_attributes_are_skipped_with_all_they_hold() -> Non
 def test_children_of_a_blob_may_stand_in_any_order() -> None:
     _, (only,) = parse(
         drive(
-            f"<ClientCreator>x</ClientCreator><StorageAccountKey>k</StorageAccountKey><BlobList Id='session#1-0'>"
+            f"<ClientCreator>x</ClientCreator><StorageAccountKey>k</StorageAccountKey><BlobList Id='#1-0'>"
             f"<Blob>{blocks(block(0, 5))}<Length> 5 </Length><ImportDisposition>Overwrite</ImportDisposition>"
             "<FilePath>\\f</FilePath><ClientData>note</ClientData><BlobPath>c/b</BlobPath></Blob></BlobList>"
         )
@@ -242,7 +242,8 @@ def test_a_blob_must_have_both_names_and_a_length(missing: str) -> None:
         (f"<x>{drive('')}</x>", "root element 'x'"),
         (
             drive(
-                f'<BlobList><Blob><BlobPath/><FilePath/><Length>0</Length></Blob><MetadataPath Hash="{MD5}"/></BlobList>'
+                "<BlobList><Blob><BlobPath/><FilePath/><Length>0</Length></Blob>"
+                f'<MetadataPath Hash="{MD5}"/></BlobList>'
             ),
             "must come before its blobs",
         ),

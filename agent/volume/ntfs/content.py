@@ -1,0 +1,84 @@
+"""The bytes of a stream, whatever way they are kept."""
+
+from __future__ import annotations
+
+from agent.errors import DiskOperationFailed, NtfsDamaged
+from agent.volume.block import BlockSource
+from agent.volume.ntfs.entry import StreamKind, StreamRef
+from agent.volume.ntfs.extents import ExtentMap, fill_zeros
+from agent.volume.ntfs.lznt1 import decompress
+from agent.volume.ntfs.record import AttributeType
+from agent.volume.ntfs.table import MasterFileTable
+
+
+class ContentReader:
+    """Reads ranges of streams of one volume. Thread-safe."""
+
+    def __init__(self, source: BlockSource, table: MasterFileTable) -> None:
+        self._source = source
+        self._table = table
+        # A stream is read in many ranges in a row; its index over the extents is made once.
+        self._last = ExtentMap(())
+
+    def read_into(self, ref: StreamRef, offset: int, buffer: memoryview) -> None:
+        """See ``NtfsVolume.read_into``."""
+        if ref.unsupported is not None:
+            raise NtfsDamaged(f"MFT record {ref.record}: the stream cannot be read: {ref.unsupported}")
+        if offset < 0 or offset + len(buffer) > ref.size:
+            raise DiskOperationFailed(
+                f"bytes {offset}..{offset + len(buffer)} were asked of a stream that ends at {ref.size}"
+            )
+        if not len(buffer):
+            return
+        if ref.kind is StreamKind.RESIDENT:
+            buffer[:] = self._resident(ref)[offset : offset + len(buffer)]
+            return
+        valid = max(0, min(len(buffer), ref.valid_size - offset))
+        extents = self._extents(ref)
+        if ref.kind is StreamKind.COMPRESSED:
+            self._compressed(ref, extents, offset, buffer[:valid])
+        else:
+            extents.read_into(self._source, offset, buffer[:valid])
+        fill_zeros(buffer[valid:])
+
+    def _extents(self, ref: StreamRef) -> ExtentMap:
+        last = self._last
+        if last.extents is not ref.extents:
+            last = self._last = ExtentMap(ref.extents)
+        return last
+
+    def _resident(self, ref: StreamRef) -> bytes:
+        record = self._table.referenced(ref.record | ref.sequence << 48)
+        for each in self._table.attributes(record):
+            if each.type == AttributeType.DATA and each.name == ref.name and not each.mapped:
+                if each.size != ref.size:
+                    break
+                return each.value
+        raise NtfsDamaged(
+            f"MFT record {ref.record}: its resident stream of {ref.size} bytes is no longer there"
+        )
+
+    def _compressed(self, ref: StreamRef, extents: ExtentMap, offset: int, buffer: memoryview) -> None:
+        done = 0
+        while done < len(buffer):
+            start, inside = divmod(offset + done, ref.unit_bytes)
+            start *= ref.unit_bytes
+            part = buffer[done : done + ref.unit_bytes - inside]
+            self._unit(ref, extents, start, inside, part)
+            done += len(part)
+
+    def _unit(self, ref: StreamRef, extents: ExtentMap, start: int, inside: int, part: memoryview) -> None:
+        """A unit without a hole is stored as it is; without anything it is zeros; else it is packed."""
+        size = min(ref.unit_bytes, extents.total - start)
+        pieces = list(extents.pieces(start, size))
+        stored = sum(length for place, length in pieces if place is not None)
+        if stored == size:
+            extents.read_into(self._source, start + inside, part)
+        elif stored == 0:
+            fill_zeros(part)
+        else:
+            if any(place is None for place, _ in pieces[:-1]):
+                raise NtfsDamaged(f"MFT record {ref.record}: a compression unit at {start} has a hole inside")
+            packed = bytearray(stored)
+            extents.read_into(self._source, start, memoryview(packed))
+            part[:] = decompress(packed, ref.unit_bytes)[inside : inside + len(part)]

@@ -1,0 +1,92 @@
+"""From attribute instances to extents, and from extents to bytes."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+from agent.errors import NtfsDamaged
+from agent.volume.block import BlockSource
+from agent.volume.ntfs.geometry import Geometry
+from agent.volume.ntfs.record import Attribute
+from agent.volume.ntfs.runlist import MAX_STREAM_BYTES, Extent, Run, decode_runs, to_extents
+
+_ZEROS = bytes(1 << 20)
+
+
+def map_extents(instances: Sequence[Attribute], geometry: Geometry) -> tuple[Extent, ...]:
+    """The extents of a mapped attribute from all its instances, in whatever order.
+
+    Raises NtfsDamaged when the instances overlap or leave a gap, or map more than the volume holds.
+    """
+    if len(instances) == 1 and not instances[0].first_vcn:
+        runs = _runs(instances[0], geometry)
+    else:
+        runs = _joined(instances, geometry)
+    extents = to_extents(runs, geometry.cluster_size)
+    if sum(length for offset, length in extents if offset is not None) > geometry.volume_bytes:
+        raise NtfsDamaged(f"the runlists map more than the {geometry.volume_bytes} bytes of the volume")
+    if sum(length for _, length in extents) >= MAX_STREAM_BYTES:
+        raise NtfsDamaged("the runlists map more bytes than a file can have")
+    return extents
+
+
+def _runs(instance: Attribute, geometry: Geometry) -> list[Run]:
+    return decode_runs(
+        instance.buffer, instance.start, instance.end, instance.clusters, geometry.total_clusters
+    )
+
+
+def _joined(instances: Sequence[Attribute], geometry: Geometry) -> list[Run]:
+    runs: list[Run] = []
+    next_vcn = 0
+    for instance in sorted(instances, key=lambda each: each.first_vcn):
+        if not instance.mapped or instance.first_vcn != next_vcn:
+            raise NtfsDamaged(f"a runlist begins at cluster {instance.first_vcn}, not at {next_vcn}")
+        runs += _runs(instance, geometry)
+        next_vcn += instance.clusters
+    return runs
+
+
+class ExtentMap:
+    """Finds the pieces of a stream that make up a range of it."""
+
+    __slots__ = ("_ends", "extents", "total")
+
+    def __init__(self, extents: tuple[Extent, ...]) -> None:
+        self.extents = extents
+        self._ends = list(accumulate(length for _, length in extents))
+        self.total = self._ends[-1] if extents else 0
+
+    def pieces(self, offset: int, length: int) -> Iterator[Extent]:
+        """Extents that are exactly the range. Raises NtfsDamaged when it is not covered."""
+        if offset + length > self.total:
+            raise NtfsDamaged(f"bytes {offset}..{offset + length} of a stream that maps {self.total} bytes")
+        index = bisect_right(self._ends, offset)
+        while length > 0:
+            start, size = self.extents[index]
+            inside = offset - (self._ends[index] - size)
+            here = min(length, size - inside)
+            yield (None if start is None else start + inside), here
+            offset += here
+            length -= here
+            index += 1
+
+    def read_into(self, source: BlockSource, offset: int, buffer: memoryview) -> None:
+        """Fill ``buffer`` from ``offset`` of the stream on; holes are zeros."""
+        done = 0
+        for start, length in self.pieces(offset, len(buffer)):
+            part = buffer[done : done + length]
+            if start is None:
+                fill_zeros(part)
+            else:
+                source.read_into(start, part)
+            done += length
+
+
+def fill_zeros(buffer: memoryview) -> None:
+    """Set all bytes to zero without allocating as many."""
+    for at in range(0, len(buffer), len(_ZEROS)):
+        part = buffer[at : at + len(_ZEROS)]
+        part[:] = _ZEROS[: len(part)] if len(part) < len(_ZEROS) else _ZEROS

@@ -1,0 +1,166 @@
+"""What the attributes of one file say of it: names, times, links, streams.
+
+Source: libyal, NTFS, sections "The standard information attribute", "The file name attribute" and
+"The reparse point attribute"; tags from [MS-FSCC] section 2.1.2.1.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from agent.errors import NtfsDamaged
+from agent.volume.ntfs.entry import StreamKind, StreamRef
+from agent.volume.ntfs.extents import map_extents
+from agent.volume.ntfs.record import (
+    COMPRESSED,
+    DIRECTORY,
+    ENCRYPTED,
+    SPARSE,
+    Attribute,
+    AttributeType,
+    Record,
+    decode_name,
+)
+from agent.volume.ntfs.reparse import why_unreadable
+from agent.volume.ntfs.table import MasterFileTable
+
+DOS_NAMESPACE = 2
+_NAME_PLACE = 66
+_INFORMATION = struct.Struct("<QQQQI")
+"""Created, modified, record changed, accessed; DOS flags."""
+_MAX_UNIT_SHIFT = 8
+
+
+class FileName(NamedTuple):
+    """One $FILE_NAME: the directory it stands in, its namespace, the name."""
+
+    parent: int
+    namespace: int
+    name: str
+
+
+@dataclass(slots=True)
+class FileFacts:
+    """The attributes of one file, sorted by what they are for."""
+
+    information: tuple[int, int, int, int, int] | None = None
+    names: list[FileName] = field(default_factory=list)
+    data: dict[str, list[Attribute]] = field(default_factory=dict)
+    reparse: list[Attribute] = field(default_factory=list)
+    has_efs: bool = False
+
+    def proper_names(self) -> list[FileName]:
+        """Without the 8.3 aliases, unless there is nothing else."""
+        return [name for name in self.names if name.namespace != DOS_NAMESPACE] or self.names
+
+
+def gather(attributes: Sequence[Attribute], number: int) -> FileFacts:
+    """Raises NtfsDamaged when a name or the times do not fit their attribute."""
+    facts = FileFacts()
+    for each in attributes:
+        kind = each.type
+        if kind == AttributeType.DATA:
+            facts.data.setdefault(each.name, []).append(each)
+        elif kind == AttributeType.FILE_NAME:
+            facts.names.append(parse_file_name(each.buffer, each.start, each.end, number))
+        elif kind == AttributeType.STANDARD_INFORMATION and not each.mapped:
+            if each.size < _INFORMATION.size:
+                raise NtfsDamaged(f"MFT record {number}: $STANDARD_INFORMATION has {each.size} bytes")
+            facts.information = _INFORMATION.unpack_from(each.buffer, each.start)
+        elif kind == AttributeType.REPARSE_POINT:
+            facts.reparse.append(each)
+        elif kind == AttributeType.LOGGED_UTILITY_STREAM and each.name == "$EFS":
+            facts.has_efs = True
+    return facts
+
+
+def parse_file_name(buffer: bytes | bytearray, start: int, end: int, number: int) -> FileName:
+    """The $FILE_NAME in ``buffer[start:end]``, of an attribute or of an index entry."""
+    if end - start < _NAME_PLACE or end - start < _NAME_PLACE + 2 * buffer[start + 64]:
+        raise NtfsDamaged(f"MFT record {number}: a name does not fit its {end - start} bytes")
+    size = 2 * buffer[start + 64]
+    if not size:
+        raise NtfsDamaged(f"MFT record {number}: a name is empty")
+    text = decode_name(buffer[start + _NAME_PLACE : start + _NAME_PLACE + size])
+    return FileName(int.from_bytes(buffer[start : start + 8], "little"), buffer[start + 65], text)
+
+
+def build_streams(
+    record: Record, facts: FileFacts, table: MasterFileTable, reparse_tag: int | None
+) -> tuple[StreamRef, ...]:
+    """The unnamed stream first. One whose runlist is damaged says so in ``unsupported``."""
+    data = facts.data
+    if not data:
+        return ()
+    why = None
+    if not record.flags & DIRECTORY:
+        information = facts.information
+        if facts.has_efs or (information and information[4] & ENCRYPTED):
+            why = _EFS
+    if len(data) == 1:
+        ((name, instances),) = data.items()
+        return (_build_stream(record, name, instances, table, why, reparse_tag),)
+    return tuple(_build_stream(record, name, data[name], table, why, reparse_tag) for name in sorted(data))
+
+
+_EFS = "encrypted (EFS): the key is not on the drive"
+
+
+def _build_stream(
+    record: Record,
+    name: str,
+    instances: list[Attribute],
+    table: MasterFileTable,
+    why: str | None,
+    reparse_tag: int | None,
+) -> StreamRef:
+    number, sequence = record.number, record.sequence
+    head = instances[0]
+    if len(instances) > 1:
+        head = min(instances, key=lambda each: each.first_vcn)
+    flags = head.flags
+    if flags & ENCRYPTED:
+        why = _EFS
+    if reparse_tag is not None and not name and why is None:
+        why = why_unreadable(reparse_tag, record.flags & DIRECTORY != 0)
+    size = head.size
+    if not head.mapped:
+        if len(instances) > 1:
+            why = f"damaged: {len(instances)} attributes claim to be the stream"
+        place = table.offset(number)
+        return StreamRef(number, sequence, name, StreamKind.RESIDENT, size, size, 0, (), why, place)
+    kind, unit = StreamKind.PLAIN, 0
+    valid = min(head.valid_size, size)
+    try:
+        if flags & COMPRESSED:
+            kind, unit = StreamKind.COMPRESSED, _unit_bytes(head, table.geometry.cluster_size)
+        elif flags & SPARSE:
+            kind = StreamKind.SPARSE
+        extents = map_extents(instances, table.geometry)
+        if sum(length for _, length in extents) < size:
+            raise NtfsDamaged(f"the runlist maps less than the {size} bytes of the stream")
+    except NtfsDamaged as damage:
+        place = table.offset(number)
+        why = f"damaged: {damage.detail}"
+        return StreamRef(number, sequence, name, StreamKind.PLAIN, size, valid, 0, (), why, place)
+    return StreamRef(
+        number, sequence, name, kind, size, valid, unit, extents, why, _first(extents, table, number)
+    )
+
+
+def _first(extents: tuple[tuple[int | None, int], ...], table: MasterFileTable, number: int) -> int:
+    for offset, _ in extents:
+        if offset is not None:
+            return offset
+    return table.offset(number)
+
+
+def _unit_bytes(head: Attribute, cluster_size: int) -> int:
+    if head.flags & COMPRESSED != 1:
+        raise NtfsDamaged(f"compression format {head.flags & COMPRESSED} is unknown")
+    if not 0 < head.unit_shift <= _MAX_UNIT_SHIFT:
+        raise NtfsDamaged(f"a compression unit of 2^{head.unit_shift} clusters is not possible")
+    return cluster_size << head.unit_shift

@@ -1,0 +1,286 @@
+"""The master file table: records by number, and all of them in one sequential pass."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.errors import DiskOperationFailed, NtfsDamaged, UnreadableSectors
+from agent.volume.block import BlockSource, read
+from agent.volume.ntfs.extents import ExtentMap, map_extents
+from agent.volume.ntfs.fixups import FILE_SIGNATURE, WHY, Verdict, apply_fixups
+from agent.volume.ntfs.geometry import Geometry
+from agent.volume.ntfs.record import (
+    IN_USE,
+    RECORD_MASK,
+    Attribute,
+    AttributeType,
+    Record,
+    parse_record,
+)
+
+CHUNK_BYTES = 4 * 1024 * 1024
+MAX_LIST_BYTES = 256 * 1024
+"""What NTFS allows for one attribute list."""
+
+_MIRRORED_RECORDS = 4
+_LIST_ENTRY = struct.Struct("<IHBBQQH")
+"""Type, length, name length and place, first VCN, record, id."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListEntry:
+    """One line of an attribute list: which record holds which attribute instance."""
+
+    type: int
+    id: int
+    first_vcn: int
+    reference: int
+    is_named: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Consecutive records, fix-ups applied. ``verdicts``, ``flags`` and ``bases`` have one item each."""
+
+    first: int
+    buffer: bytearray
+    verdicts: NDArray[np.uint8]
+    flags: NDArray[np.uint16]
+    bases: NDArray[np.uint64]
+
+
+class MasterFileTable:
+    """$MFT of one volume. Holds its extents, none of its records."""
+
+    def __init__(self, source: BlockSource, geometry: Geometry) -> None:
+        """Raises NtfsDamaged when neither $MFT nor $MFTMirr gives a sound first record."""
+        self.geometry = geometry
+        self._source = source
+        # Until the table's own runlist is known, only its beginning is.
+        size = geometry.record_size * _MIRRORED_RECORDS
+        self._map = ExtentMap(((geometry.mft_offset, size),))
+        self._mirror = ExtentMap(((geometry.mirror_offset, size),))
+        self.record_count = _MIRRORED_RECORDS
+        self._bootstrap()
+
+    def _bootstrap(self) -> None:
+        """From the table's own first record, or from its mirror if that one does not hold together."""
+        try:
+            self._map_table(self._load(0, self._map))
+        except (NtfsDamaged, DiskOperationFailed) as damage:
+            self._map = self._mirror
+            try:
+                self._map_table(self._load(0, self._mirror))
+            except (NtfsDamaged, DiskOperationFailed):
+                raise damage from None
+
+    def _map_table(self, first: Record) -> None:
+        """$MFT describes itself; parts of its runlist may lie in records that earlier parts map."""
+        own = [each for each in first.attributes() if _is_unnamed(each, AttributeType.DATA)]
+        instances = [each for each in own if each.mapped and each.first_vcn == 0]
+        if not instances:
+            raise NtfsDamaged("MFT record 0 does not map the table")
+        size = min(instances[0].size, instances[0].valid_size)
+        self._grow(instances, size)
+        for entry in sorted(self.attribute_list(first), key=lambda each: each.first_vcn):
+            if entry.type != AttributeType.DATA or entry.is_named or entry.first_vcn == 0:
+                continue
+            instances.append(self._listed(first, entry))
+            self._grow(instances, size)
+        if self._map.total < size or self.record_count < _MIRRORED_RECORDS:
+            raise NtfsDamaged(f"$MFT has {size} bytes, and its runlist maps {self._map.total}")
+
+    def _grow(self, instances: list[Attribute], size: int) -> None:
+        table = ExtentMap(map_extents(instances, self.geometry))
+        if any(offset is None for offset, _ in table.extents):
+            raise NtfsDamaged("$MFT has a hole")
+        self._map = table
+        self.record_count = min(size, table.total) // self.geometry.record_size
+
+    def _listed(self, base: Record, entry: ListEntry) -> Attribute:
+        for each in self._segment(base, entry.reference).attributes():
+            if (each.type, each.id) == (entry.type, entry.id):
+                return each
+        raise NtfsDamaged(f"MFT record {base.number}: listed attribute {entry.type:#x} is not there")
+
+    def offset(self, number: int) -> int:
+        """Where on the volume the record begins, in bytes."""
+        size = self.geometry.record_size
+        start, _ = next(self._map.pieces(number * size, size))
+        assert start is not None
+        return start
+
+    def load(self, number: int) -> Record:
+        """The record of that number, in use or not; the first four from $MFTMirr if need be.
+
+        Raises NtfsDamaged when it is not there or not sound, UnreadableSectors.
+        """
+        if not 0 <= number < self.record_count:
+            raise NtfsDamaged(f"MFT record {number} of a table of {self.record_count} records")
+        try:
+            return self._load(number, self._map)
+        except (NtfsDamaged, UnreadableSectors) as damage:
+            if number >= _MIRRORED_RECORDS:
+                raise
+            try:
+                return self._load(number, self._mirror)
+            except (NtfsDamaged, DiskOperationFailed):
+                raise damage from None
+
+    def _load(self, number: int, table: ExtentMap) -> Record:
+        size = self.geometry.record_size
+        block = bytearray(size)
+        table.read_into(self._source, number * size, memoryview(block))
+        verdict = Verdict(apply_fixups(block, size, FILE_SIGNATURE)[0])
+        if verdict is not Verdict.SOUND:
+            raise NtfsDamaged(f"MFT record {number} is damaged: {WHY[verdict]}")
+        return parse_record(number, block, 0, size)
+
+    def referenced(self, reference: int) -> Record:
+        """The base record that a directory or a list points at, in use and of the right sequence.
+
+        Raises NtfsDamaged, UnreadableSectors.
+        """
+        record = self.load(reference & RECORD_MASK)
+        sequence = reference >> 48
+        if not record.flags & IN_USE or record.base & RECORD_MASK:
+            raise NtfsDamaged(f"MFT record {record.number} is pointed at, and holds no file")
+        if sequence and record.sequence != sequence:
+            raise NtfsDamaged(
+                f"MFT record {record.number} has sequence {record.sequence}, and {sequence} is pointed at"
+            )
+        return record
+
+    def attributes(self, base: Record) -> list[Attribute]:
+        """All attributes of a file: those of its base record and of the records its list names.
+
+        Raises NtfsDamaged when list and records contradict each other, UnreadableSectors.
+        """
+        own = base.attributes()
+        if not any(each.type == AttributeType.ATTRIBUTE_LIST for each in own):
+            return own
+        wanted: dict[int, set[tuple[int, int]]] = {}
+        for entry in self.attribute_list(base, own):
+            if entry.type in _LISTED:
+                wanted.setdefault(entry.reference, set()).add((entry.type, entry.id))
+        found: list[Attribute] = []
+        for reference, keys in wanted.items():
+            here = own
+            if reference & RECORD_MASK != base.number:
+                here = self._segment(base, reference).attributes()
+            listed = [each for each in here if (each.type, each.id) in keys]
+            if len(listed) != len(keys):
+                raise NtfsDamaged(
+                    f"MFT record {base.number} lists {len(keys)} attributes in record "
+                    f"{reference & RECORD_MASK}, which holds {len(listed)} of them"
+                )
+            found += listed
+        return found
+
+    def attribute_list(self, base: Record, own: list[Attribute] | None = None) -> Iterator[ListEntry]:
+        """The lines of the record's attribute list, none if it has no list."""
+        for each in base.attributes() if own is None else own:
+            if each.type == AttributeType.ATTRIBUTE_LIST:
+                yield from _parse_list(self.value([each], MAX_LIST_BYTES), base.number)
+
+    def _segment(self, base: Record, reference: int) -> Record:
+        number = reference & RECORD_MASK
+        record = base if number == base.number else self.load(number)
+        if record is base:
+            return base
+        if not record.flags & IN_USE or record.base != base.reference or record.sequence != reference >> 48:
+            raise NtfsDamaged(f"MFT record {number} does not belong to record {base.number}, which lists it")
+        return record
+
+    def value(self, instances: list[Attribute], limit: int) -> bytes:
+        """The whole value of an attribute, resident or not, of at most ``limit`` bytes.
+
+        Raises NtfsDamaged when it is longer or not mapped, UnreadableSectors.
+        """
+        head = min(instances, key=lambda each: each.first_vcn)
+        if head.size > limit:
+            raise NtfsDamaged(f"attribute {head.type:#x} has {head.size} bytes, at most {limit} are allowed")
+        if not head.mapped:
+            return head.value
+        buffer = bytearray(head.size)
+        ExtentMap(map_extents(instances, self.geometry)).read_into(self._source, 0, memoryview(buffer))
+        return bytes(buffer)
+
+    def in_use_map(self) -> ExtentMap | None:
+        """Where $MFT's own bitmap lies (one bit a record), or None if it is resident or damaged."""
+        try:
+            found = self.attributes(self.load(0))
+            instances = [each for each in found if _is_unnamed(each, AttributeType.BITMAP) and each.mapped]
+            return ExtentMap(map_extents(instances, self.geometry)) if instances else None
+        except (NtfsDamaged, UnreadableSectors):
+            return None
+
+    def allocated(self, bitmap: ExtentMap | None, chunk: Chunk) -> NDArray[np.bool_] | None:
+        """Whether each record of the chunk is allocated, or None where the bitmap does not say."""
+        count = len(chunk.verdicts)
+        data = bytearray(count // 8 + 1)
+        if bitmap is None or chunk.first // 8 + len(data) > bitmap.total:
+            return None
+        try:
+            bitmap.read_into(self._source, chunk.first // 8, memoryview(data))
+        except UnreadableSectors:
+            return None
+        bits = np.unpackbits(np.frombuffer(data, dtype=np.uint8), bitorder="little")
+        return bits[:count].astype(np.bool_)
+
+    def chunks(self) -> Iterator[Chunk]:
+        """All records in their order, in reads of 4 MiB; unreadable ones are told by their verdict."""
+        size = self.geometry.record_size
+        step = CHUNK_BYTES // size
+        for first in range(0, self.record_count, step):
+            count = min(step, self.record_count - first)
+            block = bytearray(count * size)
+            unreadable = self._fill(first, memoryview(block))
+            verdicts = apply_fixups(block, size, FILE_SIGNATURE)
+            for start, length in unreadable:
+                verdicts[start - first : start - first + length] = Verdict.UNREADABLE
+            flags = np.frombuffer(block, dtype="<u2").reshape(count, -1)[:, 11]
+            bases = np.frombuffer(block, dtype="<u8").reshape(count, -1)[:, 4]
+            yield Chunk(first, block, verdicts, flags, bases)
+
+    def _fill(self, first: int, block: memoryview) -> list[tuple[int, int]]:
+        """Reads records, halving where sectors are bad; returns (first record, count) of the lost."""
+        size = self.geometry.record_size
+        try:
+            self._map.read_into(self._source, first * size, block)
+            return []
+        except UnreadableSectors:
+            count = len(block) // size
+            if count == 1:
+                block[:] = bytes(size)
+                return [(first, 1)]
+            half = count // 2
+            lost = self._fill(first, block[: half * size])
+            return lost + self._fill(first + half, block[half * size :])
+
+    def head(self, number: int) -> bytes:
+        """The first 48 bytes of a record, unchecked."""
+        start = self.offset(number)
+        return read(self._source, start, 48)
+
+
+_LISTED = frozenset(int(kind) for kind in AttributeType) - {int(AttributeType.ATTRIBUTE_LIST)}
+
+
+def _is_unnamed(attribute: Attribute, kind: AttributeType) -> bool:
+    return attribute.type == kind and not attribute.name
+
+
+def _parse_list(data: bytes, number: int) -> Iterator[ListEntry]:
+    at = 0
+    while at + _LIST_ENTRY.size <= len(data):
+        kind, length, name_length, _, vcn, reference, attribute_id = _LIST_ENTRY.unpack_from(data, at)
+        if length < _LIST_ENTRY.size or at + length > len(data):
+            raise NtfsDamaged(f"MFT record {number}: entry {at} of its attribute list has {length} bytes")
+        yield ListEntry(kind, attribute_id, vcn, reference, name_length > 0)
+        at += length

@@ -1,0 +1,161 @@
+"""One NTFS volume, read-only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from agent.errors import NtfsDamaged
+from agent.volume.block import BlockSource
+from agent.volume.ntfs.content import ContentReader
+from agent.volume.ntfs.entry import DamagedRecord, Entry, StreamRef
+from agent.volume.ntfs.facts import DOS_NAMESPACE, FileFacts, FileName, gather
+from agent.volume.ntfs.geometry import read_geometry
+from agent.volume.ntfs.index import UPCASE_BYTES, DirectoryIndex, Found, UpperCase
+from agent.volume.ntfs.record import DIRECTORY, RECORD_MASK, Attribute, AttributeType, Record, decode_name
+from agent.volume.ntfs.scan import make_entry, scan
+from agent.volume.ntfs.table import MasterFileTable
+from agent.volume.ntfs.tree import EXTEND_RECORD, FIRST_USER_RECORD, MAX_DEPTH, ROOT_RECORD
+from agent.volume.window import WindowCache
+
+_VOLUME_RECORD = 3
+_UPCASE_RECORD = 10
+_DIRTY = 0x0001
+_MAX_CACHED_DIRECTORIES = 4096
+
+
+class NtfsVolume:
+    """Names, sizes and places of everything on the volume, and the bytes of its streams.
+
+    ``serial`` is the 64-bit volume serial, ``version`` (major, minor) of NTFS, ``is_dirty`` whether
+    Windows did not finish with it. Thread-safe, as its source is.
+    """
+
+    def __init__(self, source: BlockSource) -> None:
+        """Use ``open``."""
+        self._geometry = read_geometry(source)
+        self._cached = source if isinstance(source, WindowCache) else WindowCache(source)
+        self._table = MasterFileTable(self._cached, self._geometry)
+        self._content = ContentReader(source, self._table)
+        self._upper: UpperCase | None = None
+        self._directories: dict[tuple[int, str], Found] = {}
+        self.serial = self._geometry.serial
+        self.cluster_size = self._geometry.cluster_size
+        self.record_size = self._geometry.record_size
+        self.size_bytes = self._geometry.volume_bytes
+        self.label, self.version, self.is_dirty = self._describe()
+
+    @classmethod
+    def open(cls, source: BlockSource) -> NtfsVolume:
+        """Boot sector (or its backup) and $MFT (or $MFTMirr) are read.
+
+        Raises VolumeNotNtfs when the source holds no NTFS, NtfsDamaged when its structures contradict
+        each other, DiskOperationFailed when the volume is larger than the source, UnreadableSectors.
+        """
+        return cls(source)
+
+    def scan(self) -> Iterator[Entry | DamagedRecord]:
+        """Every name of every file and directory in use, and every record that cannot be parsed.
+
+        In the order of $MFT, which is read twice from end to end in pieces of 4 MiB: directories
+        first, then all. Memory grows with the number of directories, not of files. 8.3 aliases are
+        left out. Nothing that is wrong with one record raises; a device that is gone does
+        (DiskOperationFailed).
+        """
+        return scan(self._table)
+
+    def read_into(self, ref: StreamRef, offset: int, buffer: memoryview) -> None:
+        """Fill ``buffer`` with the stream's bytes from ``offset`` on; all must lie below ``ref.size``.
+
+        Extents that touch are one read of the source, straight into ``buffer``; holes and what lies
+        beyond the valid size are zeros. Raises UnreadableSectors as the source does, NtfsDamaged when
+        the stream is not what ``ref`` says, cannot be unpacked or is unsupported, DiskOperationFailed
+        for a range outside of stream or volume.
+        """
+        self._content.read_into(ref, offset, buffer)
+
+    def find(self, path: str) -> Entry | None:
+        """The file of a path with backslashes from the volume's root, or None if there is none.
+
+        Case is told apart only where names differ in nothing else; links are not followed. Raises
+        NtfsDamaged when a directory's index contradicts itself or the table, UnreadableSectors.
+        """
+        names = [name for name in path.split("\\") if name]
+        if len(names) > MAX_DEPTH:
+            return None
+        record, attributes = self._load(ROOT_RECORD)
+        if not names:
+            return make_entry(self._table, record, gather(attributes, ROOT_RECORD), [((), False)])[0]
+        walked: tuple[str, ...] = ()
+        is_system = False
+        for depth, name in enumerate(names, 1):
+            found = self._step(record, attributes, name, is_final=depth == len(names))
+            if found is None:
+                return None
+            parent = record.number
+            record, attributes = self._load(found.reference)
+            facts = gather(attributes, record.number)
+            walked = (*walked, _own_name(facts, parent, found, record.number))
+            is_system = is_system or parent == EXTEND_RECORD
+        is_system = is_system or record.number < FIRST_USER_RECORD
+        return make_entry(self._table, record, facts, [(walked, is_system)])[0]
+
+    def _step(
+        self, directory: Record, attributes: list[Attribute], name: str, *, is_final: bool
+    ) -> Found | None:
+        """Look up one name; the directories on the way are remembered, the last name is not."""
+        if not directory.flags & DIRECTORY:
+            return None
+        known = self._directories.get((directory.reference, name))
+        if known is not None:
+            return known
+        index = DirectoryIndex(directory.number, attributes, self._cached, self._geometry)
+        found = index.look_up(name, self._upper_case())
+        if found is not None and not is_final:
+            if len(self._directories) >= _MAX_CACHED_DIRECTORIES:
+                self._directories.clear()
+            self._directories[directory.reference, name] = found
+        return found
+
+    def _load(self, reference: int) -> tuple[Record, list[Attribute]]:
+        record = self._table.referenced(reference)
+        return record, self._table.attributes(record)
+
+    def _upper_case(self) -> UpperCase:
+        if self._upper is None:
+            _, attributes = self._load(_UPCASE_RECORD)
+            data = [each for each in attributes if each.type == AttributeType.DATA and not each.name]
+            if not data:
+                raise NtfsDamaged("$UpCase has no content")
+            self._upper = UpperCase(self._table.value(data, UPCASE_BYTES))
+        return self._upper
+
+    def _describe(self) -> tuple[str, tuple[int, int], bool]:
+        """Label, version and state from $Volume. Raises NtfsDamaged when they are not there."""
+        _, attributes = self._load(_VOLUME_RECORD)
+        label = ""
+        version: tuple[int, int] | None = None
+        flags = 0
+        for each in attributes:
+            if each.type == AttributeType.VOLUME_NAME and not each.mapped:
+                label = decode_name(each.value[: each.size & ~1])
+            elif each.type == AttributeType.VOLUME_INFORMATION and not each.mapped and each.size >= 12:
+                value = each.value
+                version = value[8], value[9]
+                flags = int.from_bytes(value[10:12], "little")
+        if version is None:
+            raise NtfsDamaged("$Volume does not tell the version of NTFS")
+        return label, version, flags & _DIRTY != 0
+
+
+def _own_name(facts: FileFacts, parent: int, found: Found, number: int) -> str:
+    """The name as the file itself has it; the long one where the index led by the 8.3 alias."""
+    here = [name for name in facts.names if name.parent & RECORD_MASK == parent]
+    if not any(name.name == found.name for name in here):
+        raise NtfsDamaged(f"MFT record {number} is listed in directory {parent} and does not have that name")
+    if _is_alias(here, found.name):
+        return next((name.name for name in here if name.namespace != DOS_NAMESPACE), found.name)
+    return found.name
+
+
+def _is_alias(names: list[FileName], text: str) -> bool:
+    return all(name.namespace == DOS_NAMESPACE for name in names if name.name == text)

@@ -35,5 +35,10 @@ def printable(text: str) -> str:
     return _ONLY_FOREIGN.sub(_percent, text)
 
 
+def percent(text: str) -> str:
+    """The escapes of all its bytes in UTF-8."""
+    return "".join(f"%{byte:02X}" for byte in text.encode("utf-8", "surrogatepass"))
+
+
 def _percent(match: re.Match[str]) -> str:
-    return "".join(f"%{byte:02X}" for byte in match.group().encode("utf-8", "surrogatepass"))
+    return percent(match.group())

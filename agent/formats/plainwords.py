@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from agent.formats import carry
 from agent.formats.log_values import LogEntry, LogSummary
 from agent.formats.records import BlobRecord, ChunkRecord, SideFileRecord
-from agent.formats.sax import clip
 from agent.model.codes import BlobStatus, ChunkStatus, DriveStatus, SideFileStatus
 
 MAX_RANGES_TOLD = 8
+MAX_NAME_TOLD = 1024
 
 _BLOB: dict[BlobStatus, str] = {
     BlobStatus.COMPLETED_WITH_ERRORS: "is incomplete",
@@ -29,7 +30,7 @@ _BLOB: dict[BlobStatus, str] = {
 _CHUNK: dict[ChunkStatus, str] = {
     ChunkStatus.COMMITTED: "arrived, but other parts of the blob are missing",
     ChunkStatus.UNCOMMITTED: "were sent, but are not part of the blob",
-    ChunkStatus.CORRUPTED: "do not match the hash in the drive manifest: the bytes on the drive were damaged",
+    ChunkStatus.CORRUPTED: "do not match the hash in the drive manifest: they changed after the drive was prepared",
     ChunkStatus.FILE_UNEXPECTED_END: "are missing: the file on the drive ends before them",
     ChunkStatus.BLOB_UNEXPECTED_END: "are missing: the blob ends before them",
     ChunkStatus.BLOB_REQUEST_FAILED: "are missing: the service refused the request",
@@ -75,8 +76,8 @@ def sentences(entries: Iterable[LogEntry | LogSummary]) -> Iterator[str]:
 
 
 def _entry(entry: LogEntry) -> Iterator[str]:
-    name = clip(entry.target)
-    origin = f" (from {clip(entry.source)})" if entry.source else ""
+    name = _shown(entry.target)
+    origin = f" (from {_shown(entry.source)})" if entry.source else ""
     if entry.is_skipped:
         yield (
             f"Blob {name}{origin} was left as it was, because a blob of that name existed already; "
@@ -89,7 +90,7 @@ def _entry(entry: LogEntry) -> Iterator[str]:
         yield from _failed_blob(name, origin, entry.record)
     elif entry.is_failed:
         said = _one_line(entry.message) if entry.message else "the log tells no more"
-        yield f"Blob {name}{origin} failed with {clip(entry.code)}: {said}."
+        yield f"Blob {name}{origin} failed with {_shown(entry.code)}: {said}."
 
 
 def _failed_blob(name: str, origin: str, record: BlobRecord) -> Iterator[str]:
@@ -109,7 +110,7 @@ def _has_lost(record: BlobRecord) -> bool:
 
 
 def _side_name(side: SideFileRecord) -> str:
-    files = [clip(file.path) for file in (side.global_path, side.path) if file is not None]
+    files = [_shown(file.path) for file in (side.global_path, side.path) if file is not None]
     return f" ({', '.join(files)})" if files else ""
 
 
@@ -139,7 +140,7 @@ def _runs(chunks: tuple[ChunkRecord, ...]) -> Iterator[tuple[int, int, ChunkStat
 
 
 def _drive(summary: LogSummary) -> str:
-    drive = clip(summary.drive_id) if summary.drive_id else "of this log"
+    drive = _shown(summary.drive_id) if summary.drive_id else "of this log"
     counted = "" if summary.total is None else f", {summary.total} files, {summary.errored or 0} with errors"
     return f"Drive {drive} ended as {summary.status or 'the log does not say'}{counted}."
 
@@ -150,7 +151,7 @@ def _verdict(summary: LogSummary | None, failed: int, skipped: int, renamed: int
         return question + "No: the log does not say how the drive ended."
     ended = {DriveStatus.COMPLETED, DriveStatus.COMPLETED_WITH_WARNINGS, DriveStatus.COMPLETED_WITH_ERRORS}
     if summary.status not in {*ended, "Succeeded", "Failed"}:
-        return question + f"No: the drive was not imported ({clip(summary.status)})."
+        return question + f"No: the drive was not imported ({_shown(summary.status)})."
     if failed or skipped:
         return (
             question
@@ -178,4 +179,10 @@ def _only_renames(summary: LogSummary) -> bool:
 
 
 def _one_line(text: str) -> str:
-    return clip(" ".join(text.split()).rstrip("."), 300)[1:-1]
+    return _shown(" ".join(text.split()).rstrip("."))[1:-1]
+
+
+def _shown(text: str) -> str:
+    """Quoted, cut, and without a character that could forge a line or turn its direction."""
+    cut = text if len(text) <= MAX_NAME_TOLD else text[:MAX_NAME_TOLD] + "..."
+    return '"' + "".join(ch if ch.isprintable() else carry.percent(ch) for ch in cut) + '"'

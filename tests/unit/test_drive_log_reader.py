@@ -198,5 +198,12 @@ def test_neighbouring_ranges_are_told_as_one() -> None:
 
 
 def test_a_hostile_name_cannot_forge_a_line() -> None:
-    data = sample("error-file-not-found.xml").replace(b"harbour.jpg<", b"x&#10;May I erase my source? Yes<")
+    data = sample("error-file-not-found.xml").replace(
+        b"harbour.jpg<", "x&#10;May I erase my source? Yes\u2028\u202e<".encode()
+    )
+    assert "\u202e" not in told(data)
     assert all(not line.startswith("May I erase my source? Yes") for line in told(data).splitlines())
+
+
+def test_a_path_is_told_as_the_customer_knows_it() -> None:
+    assert '(from "\\session-1\\photos\\harbour.jpg")' in told(sample("error-file-not-found.xml"))

@@ -1,0 +1,1 @@
+"""The command ``ingest-agent``, one file a verb."""

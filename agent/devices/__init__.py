@@ -1,0 +1,1 @@
+"""Where drives come from."""

@@ -1,0 +1,1 @@
+"""The daemon: sees drives, finds their jobs, has them worked, keeps the books."""

@@ -1,0 +1,45 @@
+# `make` lists the verbs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+NODE_STAMP := .node/.installed
+
+.PHONY: help demo test check format clean install
+.DEFAULT_GOAL := help
+
+help: ## List the verbs.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+# One environment for everything; pinned, so that tomorrow's run is today's.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+install: $(STAMP) ## Make the environment in .venv.
+
+# Azurite; where it cannot be had, the demo says so and runs on the directory store.
+.PHONY: azurite
+azurite: $(STAMP)
+	@$(BIN)/python -m fixtures.install_azurite || test $$? -eq 3
+
+demo: azurite ## Make a BitLocker drive, ingest it into Azurite, show what happened.
+	@$(BIN)/python -m fixtures.demo
+
+test: azurite ## Run all tests.
+	@$(BIN)/python -m pytest
+
+check: $(STAMP) ## Lint, types, layers.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## Format the code.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Remove what make made.
+	rm -rf $(VENV) .node .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

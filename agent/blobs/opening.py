@@ -1,0 +1,25 @@
+"""From a kind and an address to a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agent.blobs.store import BlobStore
+from agent.errors import ConfigInvalid
+from agent.model.secrets import Secret
+
+
+def open_store(kind: str, address: str, credential: Secret | None) -> BlobStore:
+    """``azure`` with an endpoint (its credential an account key or a SAS), or ``directory`` with a path.
+
+    Raises ConfigInvalid for another kind or a malformed address.
+    """
+    if kind == "azure":
+        from agent.blobs.azure import AzureBlobStore
+
+        return AzureBlobStore.connect(address, credential)
+    if kind == "directory":
+        from agent.blobs.directory import DirectoryBlobStore
+
+        return DirectoryBlobStore(Path(address))
+    raise ConfigInvalid(f"there is no store of kind {kind!r}; use azure or directory")

@@ -1,0 +1,190 @@
+"""``ingest-agent job``: file jobs, look at them, cancel them."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent.catalog.catalog import Catalog
+from agent.cli.context import Context, json_option, pass_context, print_json, read_key
+from agent.cli.screen import show_job, show_jobs
+from agent.errors import MalformedInput
+from agent.formats.jobrequest import job_to_json, read_job_request
+from agent.model.codes import Disposition, LogLevel
+from agent.model.identity import ContainerName, JobName, SerialNumber
+from agent.model.job import Destination, DriveSpec, Job, JobSpec
+
+MAX_REQUEST_BYTES = 1 << 20
+
+
+@click.group()
+def job() -> None:
+    """File, show, list and cancel jobs."""
+
+
+@job.command()
+@click.argument("name")
+@click.option("--drive", "serial", metavar="SERIAL", help="Serial number on the drive's label.")
+@click.option(
+    "--key-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Recovery password, password or .BEK file that opens the drive; - reads it from standard input.",
+)
+@click.option(
+    "--to", "destination", metavar="CONTAINER[/PREFIX]", help="Where a drive without manifest goes."
+)
+@click.option("--manifest", metavar="PATH", help=r"Drive manifest on the drive, e.g. \DriveManifest.xml.")
+@click.option("--manifest-hash", metavar="HEX", help="MD5 (or SHA-256) of the manifest.")
+@click.option(
+    "--from",
+    "request",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Job request in the JSON shape of the Import/Export API, for up to ten drives; - is standard input.",
+)
+@click.option(
+    "--disposition",
+    type=click.Choice([d.value for d in Disposition]),
+    help="What to do when a blob exists already (without a manifest). [default: no-overwrite]",
+)
+@click.option("--diagnostics", metavar="CONTAINER", help="Container for the logs. [default: waimportexport]")
+@click.option("--verbose-log", is_flag=True, help="Also write the verbose log.")
+@click.option("--backup-manifest", is_flag=True, help="Also keep the drive manifest, without its credential.")
+@click.option("--allow-unencrypted", is_flag=True, help="Accept drives without BitLocker.")
+@click.option("--draft", is_flag=True, help="Leave the job in Creating; `job ship` releases it.")
+@json_option
+@pass_context
+def create(
+    context: Context, /, name: str, request: Path | None, draft: bool, as_json: bool, **given: Any
+) -> None:
+    """File the job NAME.
+
+    One drive by options, or several with --from. The drives are processed as soon as they are
+    attached.
+
+    \b
+    ingest-agent job create box-7 --drive WD-WCC7K0ABC123 --key-file key.txt --to photos/2024/
+    ingest-agent job create box-8 --drive 9WM35C3U --key-file - --manifest '\\DriveManifest.xml'
+    """
+    job_name = JobName.parse(name)
+    if request is not None:
+        spec, ship = _from_request(job_name, request, given)
+        ship = ship and not draft
+    else:
+        spec, ship = _from_options(job_name, given), not draft
+    filed = context.with_catalog(lambda catalog: catalog.create_job(spec, ship=ship, who=_who()))
+    if as_json:
+        print_json(job_to_json(filed))
+    else:
+        drives = ", ".join(str(drive.serial) for drive in filed.drives)
+        click.echo(f"job {filed.name} is {filed.state}; it specifies {drives}")
+
+
+def _from_request(name: JobName, source: Path, given: dict[str, Any]) -> tuple[JobSpec, bool]:
+    unfit = [key for key in ("serial", "key_file", "manifest", "manifest_hash") if given[key] is not None]
+    if unfit:
+        raise MalformedInput(f"--from already names the drives; leave out --{unfit[0].replace('_', '-')}")
+    try:
+        data = sys.stdin.buffer.read(MAX_REQUEST_BYTES + 1) if str(source) == "-" else source.read_bytes()
+    except OSError as error:
+        raise MalformedInput(f"{source} cannot be read: {error.strerror}") from None
+    read = read_job_request(
+        data,
+        name,
+        destination=Destination.parse(given["destination"]) if given["destination"] else None,
+        disposition=Disposition(given["disposition"]) if given["disposition"] else None,
+        allow_unencrypted=given["allow_unencrypted"],
+    )
+    return read.spec, True
+
+
+def _from_options(name: JobName, given: dict[str, Any]) -> JobSpec:
+    if given["serial"] is None:
+        raise MalformedInput("name the drive with --drive SERIAL, or several with --from FILE")
+    drive = DriveSpec(
+        serial=SerialNumber.parse(given["serial"]),
+        credential=read_key(given["key_file"]) if given["key_file"] is not None else None,
+        manifest_file=given["manifest"],
+        manifest_hash=given["manifest_hash"],
+    )
+    settings: dict[str, Any] = {}
+    if given["diagnostics"]:
+        settings["diagnostics"] = ContainerName.parse(given["diagnostics"])
+    if given["disposition"]:
+        settings["disposition"] = Disposition(given["disposition"])
+    return JobSpec(
+        name=name,
+        drives=(drive,),
+        destination=Destination.parse(given["destination"]) if given["destination"] else None,
+        log_level=LogLevel.VERBOSE if given["verbose_log"] else LogLevel.ERROR,
+        backup_manifest=given["backup_manifest"],
+        allow_unencrypted=given["allow_unencrypted"],
+        **settings,
+    )
+
+
+@job.command()
+@click.argument("name")
+@json_option
+@pass_context
+def show(context: Context, name: str, as_json: bool) -> None:
+    """Show one job and its drives."""
+    found = context.with_catalog(lambda catalog: catalog.job(JobName.parse(name)))
+    if as_json:
+        print_json(job_to_json(found))
+    else:
+        show_job(found)
+
+
+@job.command(name="list")
+@json_option
+@pass_context
+def list_jobs(context: Context, as_json: bool) -> None:
+    """List all jobs."""
+
+    async def collect(catalog: Catalog) -> list[Job]:
+        return [found async for found in catalog.jobs()]
+
+    jobs = context.with_catalog(collect)
+    if as_json:
+        print_json({"value": [job_to_json(found) for found in jobs]})
+    else:
+        show_jobs(jobs)
+
+
+@job.command()
+@click.argument("name")
+@json_option
+@pass_context
+def ship(context: Context, name: str, as_json: bool) -> None:
+    """Release a draft: its drives are on the way, or here."""
+    _report(context.with_catalog(lambda catalog: catalog.ship_job(JobName.parse(name), _who())), as_json)
+
+
+@job.command()
+@click.argument("name")
+@json_option
+@pass_context
+def cancel(context: Context, name: str, as_json: bool) -> None:
+    """Cancel a job: what is copied stays, nothing more is copied."""
+    _report(context.with_catalog(lambda catalog: catalog.cancel_job(JobName.parse(name), _who())), as_json)
+
+
+def _report(found: Job, as_json: bool) -> None:
+    if as_json:
+        print_json(job_to_json(found))
+    else:
+        cancelled = ", cancel requested" if found.cancel_requested else ""
+        click.echo(f"job {found.name} is {found.state}{cancelled}")
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "operator"

@@ -1,0 +1,69 @@
+"""``ingest-agent log``: what a log says, in plain words."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from agent.cli.context import Context, json_option, pass_context, print_json
+from agent.errors import MalformedInput
+from agent.formats.logreader import read_log
+from agent.formats.plainwords import sentences
+from agent.model.identity import JobName, SerialNumber
+from agent.station.places import spool_of
+
+
+@click.group()
+def log() -> None:
+    """Read error and verbose logs."""
+
+
+@log.command()
+@click.argument("source", metavar="FILE|JOB")
+@click.option("--drive", "serial", metavar="SERIAL", help="Which drive of the job; needed if it has several.")
+@click.option("--verbose", is_flag=True, help="The job's verbose log instead of its error log.")
+@json_option
+@pass_context
+def show(context: Context, source: str, serial: str | None, verbose: bool, as_json: bool) -> None:
+    """Tell an error log in plain words: what is missing, and whether the source may be erased.
+
+    FILE is a log of any generation (- is standard input); JOB takes the log that this station keeps.
+    """
+    with _open(context, source, serial, verbose) as file:
+        lines = list(sentences(read_log(file)))
+    if as_json:
+        print_json({"sentences": lines})
+    else:
+        click.echo("\n".join(lines))
+
+
+def _open(
+    context: Context, source: str, serial: str | None, verbose: bool
+) -> AbstractContextManager[BinaryIO]:
+    if source == "-":
+        return nullcontext(sys.stdin.buffer)
+    path = Path(source)
+    if not path.is_file():
+        path = _kept(context, source, serial, "verbose" if verbose else "error")
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise MalformedInput(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _kept(context: Context, source: str, serial: str | None, kind: str) -> Path:
+    """The newest log of a job's drive on the spool."""
+    job = context.with_catalog(lambda catalog: catalog.job(JobName.parse(source)))
+    chosen = [d.serial for d in job.drives if serial is None or d.serial == SerialNumber.parse(serial)]
+    if len(chosen) != 1:
+        names = ", ".join(str(drive.serial) for drive in job.drives)
+        raise MalformedInput(f"choose one drive of job {job.name} with --drive: {names}")
+    folder = spool_of(context.settings.state_dir, job.name, chosen[0])
+    logs = sorted(folder.glob(f"*_{kind}.xml"))
+    if not logs:
+        raise MalformedInput(f"this station keeps no {kind} log of drive {chosen[0]} of job {job.name}")
+    return logs[-1]

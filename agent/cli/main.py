@@ -1,0 +1,82 @@
+"""The command itself: options for all verbs, and errors as one line with an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from agent import __version__, config
+from agent.cli.context import Context
+from agent.cli.drive import drive
+from agent.cli.job import job
+from agent.cli.log import log
+from agent.cli.replay import replay
+from agent.cli.run import run
+from agent.errors import IngestError
+
+EPILOG = """\b
+Exit codes: 0 done and Completed; 1 a bug of this program; 2 wrong use of a command; 3 done with
+findings (CompletedMoreInfo); 4 the drive; 5 this station; 6 the network; 7 the storage service;
+8 refused by the books (no such job, extra drive, wrong state); 130 or 143 interrupted, place kept."""
+
+
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+@click.option(
+    "--config", "config_file", type=click.Path(path_type=Path), help="Settings file (TOML).", metavar="FILE"
+)
+@click.option("--state", type=click.Path(path_type=Path), help="State directory.", metavar="DIR")
+@click.pass_context
+def cli(context: click.Context, config_file: Path | None, state: Path | None) -> None:
+    """Turns shipped hard drives into verified blobs.
+
+    File a job with `job create`, then plug the drive in (`run`), or read one image with `replay`.
+    """
+    environment = dict(os.environ)
+    if state is not None:
+        environment["INGEST_AGENT_STATE"] = str(state)
+    context.obj = Context(lambda: config.load(config_file, environment))
+
+
+for command in (job, drive, replay, run, log):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Entry point of ``ingest-agent``."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        code = cli.main(prog_name="ingest-agent", standalone_mode=False)
+    except IngestError as error:
+        return _say(f"error: {error.line()}", error.exit_code)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        return _say("interrupted", 130)
+    except BrokenPipeError:
+        sys.stdout = None
+        return 0
+    except Exception as error:
+        if os.environ.get("INGEST_AGENT_DEBUG"):
+            raise
+        kind = type(error).__name__
+        return _say(
+            f"error: this is a bug of ingest-agent ({kind}) [station]. Nothing was lost; "
+            "set INGEST_AGENT_DEBUG=1 to see where it happened, and report it.",
+            1,
+        )
+    return code if isinstance(code, int) else 0
+
+
+def _say(line: str, code: int) -> int:
+    print(line, file=sys.stderr)  # noqa: T201 - the one place where errors are told
+    return code

@@ -1,0 +1,38 @@
+"""``ingest-agent run``: the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from agent.cli.context import Context, pass_context
+from agent.cli.signals import Stopper
+from agent.cli.sources import configured_source
+from agent.errors import ConfigInvalid
+from agent.station.station import Station
+from agent.telemetry import open_log
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Write the log as JSON lines.")
+@pass_context
+def run(context: Context, as_json: bool) -> None:
+    """Run the station: work every attached drive that a job waits for, until SIGTERM.
+
+    Drives come from the [[image]] tables of the settings: a path and a serial each.
+    """
+    if not context.settings.images:
+        raise ConfigInvalid("no drive source is configured: add an [[image]] table with path and serial")
+    asyncio.run(_run(context, as_json))
+
+
+async def _run(context: Context, as_json: bool) -> None:
+    settings = context.settings
+    log = open_log(as_json=as_json)
+    async with context.catalog() as catalog:
+        station = Station(catalog, configured_source(settings), settings, log)
+        Stopper(station.stop)
+        log.info("station.started", store=settings.store.kind, sources=len(settings.images))
+        await station.run()
+        log.info("station.stopped")

@@ -1,0 +1,95 @@
+"""How jobs and drives look to a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from agent.cli.context import console
+from agent.model.job import Drive, Job
+from agent.model.tally import Count
+
+UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+def size(count: int) -> str:
+    """Bytes for people, in powers of 1000."""
+    value = float(count)
+    for unit in UNITS:
+        if value < 1000 or unit == UNITS[-1]:
+            break
+        value /= 1000
+    return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def counted(count: Count) -> str:
+    """``12 files, 3.4 MB``."""
+    return f"{count.files} file{'' if count.files == 1 else 's'}, {size(count.bytes)}"
+
+
+def show_jobs(jobs: Sequence[Job]) -> None:
+    """One line a job."""
+    table = Table("job", "state", "percent", "drives", "created (UTC)", box=None, pad_edge=False)
+    for job in jobs:
+        drives = ", ".join(f"{drive.serial} {drive.state}" for drive in job.drives)
+        state = f"{job.state} (cancel requested)" if job.cancel_requested else str(job.state)
+        table.add_row(
+            Text(str(job.name)), state, f"{job.percent_complete} %", drives, f"{job.created:%Y-%m-%d %H:%M}"
+        )
+    console().print(table if jobs else "no jobs yet; file one with `ingest-agent job create`")
+
+
+def show_job(job: Job) -> None:
+    """A job and all its drives."""
+    out = console()
+    cancelled = ", cancel requested" if job.cancel_requested else ""
+    out.print(f"job {job.name}: [bold]{job.state}[/bold]{cancelled}, {job.percent_complete} %")
+    if job.destination is not None:
+        out.print(f"destination {job.destination}, disposition {job.disposition}")
+    for drive in job.drives:
+        out.print()
+        out.print(drive_table(drive))
+
+
+def drive_table(drive: Drive) -> Table:
+    """Everything that is known of a drive."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    tally = drive.tally
+    rows = [
+        ("drive", drive.serial.shown),
+        ("state", drive.state),
+        ("copy status", drive.copy_status or "-"),
+        ("percent complete", f"{drive.percent_complete} %"),
+        ("discovered", counted(tally.discovered)),
+        ("done", counted(tally.done)),
+        ("failed", counted(tally.failed)),
+        ("skipped", counted(tally.skipped)),
+        ("error log", drive.error_log_uri or "-"),
+        ("verbose log", drive.verbose_log_uri or "-"),
+    ]
+    if drive.manifest_uri:
+        rows.append(("manifest backup", drive.manifest_uri))
+    for name, value in rows:
+        table.add_row(name, Text(str(value)))
+    return table
+
+
+def show_drives(rows: Sequence[dict[str, Any]]) -> None:
+    """One line a drive."""
+    table = Table("drive", "bay", "job", "state", "percent", "note", box=None, pad_edge=False)
+    for row in rows:
+        percent = row["percentComplete"]
+        table.add_row(
+            Text(row["serial"]),
+            row["bay"] or "-",
+            row["job"] or "-",
+            str(row["state"] or "extra drive"),
+            "-" if percent is None else f"{percent} %",
+            Text(row["note"]),
+        )
+    console().print(table if rows else "no drives: none is specified and none is attached")

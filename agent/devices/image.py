@@ -1,0 +1,94 @@
+"""Image files, partitions and loop devices that stand in for drives; the operator gives the serial."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import stat
+import struct
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.devices.source import Device
+from agent.errors import DeviceUnavailable
+from agent.model.identity import SerialNumber
+
+POLL_S = 1.0
+BLKSSZGET = 0x1268
+"""Logical sector size of a block device (linux/fs.h)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageEntry:
+    """A path and the serial number that it stands for."""
+
+    path: Path
+    serial: SerialNumber
+    bay: str
+    sector_size: int = 512
+
+
+class ImageSource:
+    """A DeviceSource over configured paths; one that does not exist is a drive not yet attached."""
+
+    def __init__(self, entries: Sequence[ImageEntry], poll_s: float = POLL_S) -> None:
+        self._entries = tuple(entries)
+        self._poll_s = poll_s
+        self._attached: dict[str, ImageEntry] = {}
+
+    async def devices(self) -> list[Device]:
+        return await asyncio.to_thread(self._look)
+
+    def _look(self) -> list[Device]:
+        found = []
+        for entry in self._entries:
+            try:
+                fd = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                continue
+            try:
+                device = _describe(fd, entry)
+            finally:
+                os.close(fd)
+            if device is not None:
+                self._attached[device.key] = entry
+                found.append(device)
+        return found
+
+    async def changes(self) -> AsyncIterator[None]:
+        while True:
+            yield
+            await asyncio.sleep(self._poll_s)
+
+    async def open(self, device: Device) -> int:
+        entry = self._attached[device.key]
+        return await asyncio.to_thread(open_read_only, entry.path)
+
+
+def open_read_only(path: Path) -> int:
+    """A read-only descriptor. Raises DeviceUnavailable, saying why."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise DeviceUnavailable(f"{path} cannot be opened: {error.strerror}") from None
+    mode = os.fstat(fd).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+        os.close(fd)
+        raise DeviceUnavailable(f"{path} is neither a block device nor an image file")
+    return fd
+
+
+def _describe(fd: int, entry: ImageEntry) -> Device | None:
+    status = os.fstat(fd)
+    sector_size = entry.sector_size
+    if stat.S_ISBLK(status.st_mode):
+        size = os.lseek(fd, 0, os.SEEK_END)
+        sector_size = struct.unpack("i", fcntl.ioctl(fd, BLKSSZGET, bytes(4)))[0]
+    elif stat.S_ISREG(status.st_mode):
+        size = status.st_size
+    else:
+        return None
+    key = f"image:{entry.path}:{status.st_dev}:{status.st_ino}:{entry.serial.normal}"
+    return Device(key, entry.serial, entry.bay, size, sector_size)

@@ -1,0 +1,124 @@
+"""Reconciles what is attached with what the catalog expects, again and again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import suppress
+
+from agent.catalog.catalog import Catalog
+from agent.config import Settings
+from agent.devices.source import Device, DeviceSource
+from agent.errors import IngestError, PolicyError
+from agent.station.intake import choose
+from agent.station.visit import Visit, Watcher
+from agent.telemetry import Log
+
+RECONCILE_EVERY_S = 2.0
+
+
+class Station:
+    """Works the drives of one source until it is stopped.
+
+    Every attached drive that a job waits for gets a visit; every other one is left alone, and the
+    reason is logged once. A drive whose visit ended is looked at again only after it was pulled,
+    or when another job waits for it.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        source: DeviceSource,
+        settings: Settings,
+        log: Log,
+        *,
+        watch: Watcher = lambda event: None,
+    ) -> None:
+        self._catalog, self._source, self._settings = catalog, source, settings
+        self._log, self._watch = log, watch
+        self._visits: dict[str, tuple[Visit, asyncio.Task[None]]] = {}
+        self._told: dict[str, str] = {}
+        self._stopping = asyncio.Event()
+        self._hint = asyncio.Event()
+
+    def stop(self) -> None:
+        """Drain: no new visits, running ones keep their place and end."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Until ``stop``; then until all visits have ended."""
+        hints = asyncio.create_task(self._follow_hints())
+        async with asyncio.TaskGroup() as group:
+            while not self._stopping.is_set():
+                await self._reconcile(group)
+                await self._pause()
+            self._log.info("station.draining", drives=len(self._visits))
+            for visit, _ in self._visits.values():
+                visit.stop()
+        hints.cancel()
+        with suppress(asyncio.CancelledError):
+            await hints
+
+    async def _follow_hints(self) -> None:
+        async for _ in self._source.changes():
+            self._hint.set()
+
+    async def _pause(self) -> None:
+        waits = [asyncio.create_task(self._stopping.wait()), asyncio.create_task(self._hint.wait())]
+        await asyncio.wait(waits, timeout=RECONCILE_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
+        self._hint.clear()
+        for wait in waits:
+            wait.cancel()
+
+    async def _reconcile(self, group: asyncio.TaskGroup) -> None:
+        attached = await self._source.devices()
+        counts = Counter(device.serial for device in attached)
+        for device in attached:
+            if device.key in self._visits:
+                await self._look_after(device)
+            else:
+                await self._consider(group, device, counts[device.serial])
+        gone = self._told.keys() - {device.key for device in attached}
+        for key in gone:
+            del self._told[key]
+
+    async def _look_after(self, device: Device) -> None:
+        visit, task = self._visits[device.key]
+        if task.done():
+            del self._visits[device.key]
+        elif (await self._catalog.job(visit.job_name)).cancel_requested:
+            visit.cancel()
+
+    async def _consider(self, group: asyncio.TaskGroup, device: Device, count: int) -> None:
+        try:
+            job, _ = choose(device.serial, await self._catalog.find_drive(device.serial), count)
+        except PolicyError as error:
+            await self._leave_alone(device, error)
+            return
+        visit = Visit(
+            self._catalog,
+            self._source,
+            self._settings,
+            self._log,
+            device,
+            job,
+            patient=True,
+            watch=self._watch,
+        )
+        self._visits[device.key] = (visit, group.create_task(self._supervise(visit)))
+
+    async def _supervise(self, visit: Visit) -> None:
+        """One drive's trouble is one drive's event."""
+        try:
+            await visit.run()
+        except IngestError as error:
+            self._log.error("visit.failed", error=error.id, detail=error.detail, next=error.next_step)
+
+    async def _leave_alone(self, device: Device, error: PolicyError) -> None:
+        if self._told.get(device.key) == error.detail:
+            return
+        self._told[device.key] = error.detail
+        self._log.warning("drive.left_alone", bay=device.bay, error=error.id, detail=error.detail)
+        await self._catalog.record_event(
+            "drive.left_alone", who="station", serial=device.serial, detail=error.detail
+        )

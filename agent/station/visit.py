@@ -1,0 +1,251 @@
+"""One drive's stay in a bay: from the moment it is seen to the end of its transfer."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from agent.catalog.catalog import Catalog
+from agent.config import Settings
+from agent.devices.source import Device, DeviceSource
+from agent.errors import IngestError, WorkerLost, catalogue
+from agent.model.codes import DriveStatus
+from agent.model.job import Drive, Job
+from agent.model.states import DriveEvent, DriveState
+from agent.station.places import journal_of, spool_of
+from agent.telemetry import Log
+from agent.transfer.events import read_tally
+from agent.transfer.orders import ReaderOrder, StoreOrder, UploadOrder
+from agent.transfer.pair import Pair
+
+PROGRESS_EVERY_S = 1.0
+MAX_CRASHES = 3
+RETRY_PAUSES_S = (5.0, 15.0, 60.0)
+WHO = "station"
+
+_ERRORS: Mapping[str, type[IngestError]] = {cls.__name__: cls for cls in catalogue()}
+
+Watcher = Callable[[Mapping[str, Any]], None]
+"""Told every event of the uploader, for a screen."""
+
+
+class Paused(Exception):
+    """The transfer keeps its place and waits; ``error`` says for what."""
+
+    def __init__(self, error: IngestError) -> None:
+        super().__init__(error.detail)
+        self.error = error
+
+
+class Visit:
+    """Works one drive for one job. ``patient``: after a pause it is tried again until it is stopped."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        source: DeviceSource,
+        settings: Settings,
+        log: Log,
+        device: Device,
+        job: Job,
+        *,
+        patient: bool,
+        watch: Watcher = lambda event: None,
+    ) -> None:
+        self._catalog, self._source, self._settings = catalog, source, settings
+        self._device, self._job = device, job
+        self._log = log.bind(drive=device.serial.shown, job=str(job.name), bay=device.bay)
+        self._patient, self._watch = patient, watch
+        self._pair: Pair | None = None
+        self.job_name = job.name
+        self._stop = asyncio.Event()
+        self._last_written = 0.0
+        self.outcome: IngestError | None = None
+        """Why the visit ended without a finished drive; None when it is finished or was stopped."""
+        self.interrupted = False
+
+    def stop(self) -> None:
+        """Settle what is under way, keep the place, and end."""
+        self._stop.set()
+        if self._pair is not None:
+            self._pair.tell("stop")
+
+    def cancel(self) -> None:
+        """The job was cancelled: account for what is left and finish."""
+        if self._pair is not None:
+            self._pair.tell("cancel")
+
+    async def run(self) -> None:
+        """To the end of the transfer, or until it is stopped."""
+        drive = self._job.drive(self._device.serial)
+        await self._begin(drive)
+        if self._job.cancel_requested and drive.state is not DriveState.TRANSFERRING:
+            await self._finish_cancelled()
+            return
+        crashes = tries = 0
+        while not self._stop.is_set():
+            try:
+                await self._once()
+                return
+            except WorkerLost as error:
+                crashes += 1
+                self._log.error("worker.lost", detail=error.detail, crashes=crashes)
+                if crashes >= MAX_CRASHES:
+                    await self._fault(error)
+                    return
+            except Paused as paused:
+                self._log.warning("drive.paused", **_told(paused.error))
+                if not self._patient:
+                    self.outcome = paused.error
+                    return
+            await self._wait(RETRY_PAUSES_S[min(tries, len(RETRY_PAUSES_S) - 1)] if self._patient else 0.1)
+            tries += 1
+        self.interrupted = True
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stop.wait(), seconds)
+        except TimeoutError:
+            return
+
+    async def _begin(self, drive: Drive) -> None:
+        for state, event in (
+            ((DriveState.SPECIFIED, DriveState.NEVER_RECEIVED), DriveEvent.ARRIVE),
+            ((DriveState.SPECIFIED, DriveState.NEVER_RECEIVED, DriveState.RECEIVED), DriveEvent.BEGIN),
+        ):
+            if drive.state in state:
+                detail = f"bay {self._device.bay}"
+                await self._catalog.move_drive(
+                    self._job.name, self._device.serial, event, who=WHO, detail=detail
+                )
+                self._log.info(f"drive.{event.name.lower()}")
+
+    async def _finish_cancelled(self) -> None:
+        await self._catalog.move_drive(
+            self._job.name,
+            self._device.serial,
+            DriveEvent.FINISH_WITH_FINDINGS,
+            who=WHO,
+            detail="the job was cancelled; nothing was copied",
+            copy_status="Cancelled",
+            percent_complete=0,
+        )
+        self._log.info("drive.cancelled")
+
+    async def _once(self) -> None:
+        """One pair of processes. Raises Paused and WorkerLost."""
+        credential = await self._catalog.credential(self._job.name, self._device.serial)
+        transfer = self._settings.transfer
+        reader = ReaderOrder(
+            size_bytes=self._device.size_bytes,
+            sector_size=self._device.sector_size,
+            slot_count=transfer.slot_count,
+            credential=credential,
+            allow_unencrypted=self._job.allow_unencrypted,
+        )
+        try:
+            fd = await self._source.open(self._device)
+        except IngestError as error:
+            raise Paused(error) from None
+        try:
+            self._pair = await Pair.start(fd, reader, self._upload_order())
+        finally:
+            os.close(fd)
+        try:
+            if self._stop.is_set():
+                self._pair.tell("stop")
+            async for event in self._pair.events():
+                await self._take(event)
+        finally:
+            pair, self._pair = self._pair, None
+            await pair.close()
+
+    def _upload_order(self) -> UploadOrder:
+        job, drive, settings = self._job, self._job.drive(self._device.serial), self._settings
+        return UploadOrder(
+            job=job.name,
+            serial=drive.serial,
+            manifest_file=drive.manifest_file,
+            manifest_hash=drive.manifest_hash,
+            destination=job.destination,
+            disposition=job.disposition,
+            diagnostics=job.diagnostics,
+            log_level=job.log_level,
+            backup_manifest=job.backup_manifest,
+            store=StoreOrder(settings.store.kind, settings.store.address, settings.store.credential),
+            journal=journal_of(settings.state_dir, job.name, drive.serial),
+            spool=spool_of(settings.state_dir, job.name, drive.serial),
+            slot_count=settings.transfer.slot_count,
+            connections=settings.transfer.connections,
+            block_bytes=settings.transfer.block_bytes,
+            give_up_after_s=settings.transfer.give_up_after_s,
+        )
+
+    async def _take(self, event: Mapping[str, Any]) -> None:
+        self._watch(event)
+        match event["event"]:
+            case "progress":
+                await self._progress(event)
+            case "inventory":
+                pass
+            case "finished":
+                await self._finish(event)
+            case "paused":
+                raise Paused(_ERRORS.get(event["error"], WorkerLost)(event["detail"]))
+            case "interrupted":
+                self._log.info("drive.interrupted")
+                self.interrupted = True
+                self._stop.set()
+            case name:
+                self._log.info(name, **{key: value for key, value in event.items() if key != "event"})
+
+    async def _progress(self, event: Mapping[str, Any]) -> None:
+        now = time.monotonic()
+        if now - self._last_written < PROGRESS_EVERY_S:
+            return
+        self._last_written = now
+        waiting = event.get("waiting")
+        await self._catalog.record_progress(
+            self._job.name,
+            self._device.serial,
+            read_tally(event),
+            event["percent"],
+            f"waiting: {waiting}" if waiting else "InProgress",
+        )
+
+    async def _finish(self, event: Mapping[str, Any]) -> None:
+        status, logs = DriveStatus(event["status"]), event["logs"]
+        clean = status is DriveStatus.COMPLETED and not event.get("overwritten")
+        failed_early = "error" in event
+        await self._catalog.move_drive(
+            self._job.name,
+            self._device.serial,
+            DriveEvent.FINISH_CLEAN if clean else DriveEvent.FINISH_WITH_FINDINGS,
+            who=WHO,
+            detail=event.get("detail", ""),
+            copy_status=status,
+            tally=read_tally(event),
+            percent_complete=0 if failed_early else 100,
+            error_log_uri=logs.get("error"),
+            verbose_log_uri=logs.get("verbose"),
+            manifest_uri=logs.get("manifest"),
+        )
+        if failed_early:
+            self.outcome = _ERRORS[event["error"]](event["detail"])
+            self._log.error("drive.failed", status=status, **_told(self.outcome))
+        else:
+            self._log.info("drive.finished", status=status, **event["tally"])
+
+    async def _fault(self, error: IngestError) -> None:
+        await self._catalog.move_drive(
+            self._job.name, self._device.serial, DriveEvent.FAULT, who=WHO, detail=error.detail
+        )
+        self._log.error("drive.faulted", detail=error.detail)
+        self.outcome = error
+
+
+def _told(error: IngestError) -> dict[str, str]:
+    return {"error": error.id, "side": error.side, "detail": error.detail, "next": error.next_step}

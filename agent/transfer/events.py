@@ -1,0 +1,40 @@
+"""What an uploader tells its station: one JSON object a line on standard output.
+
+Names: ``opened``, ``inventory``, ``manifest.warning``, ``progress``, ``log.kept``, and one of
+``finished``, ``paused`` (something to wait for or to mend; the place is kept) or ``interrupted``
+(stopped as told; the place is kept) as the last.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from agent.errors import IngestError
+from agent.model.tally import Count, Tally
+
+_PARTS = ("discovered", "done", "failed", "skipped")
+
+
+def emit(event: str, **fields: object) -> None:
+    """Write one event."""
+    sys.stdout.write(json.dumps({"event": event, **fields}) + "\n")
+    sys.stdout.flush()
+
+
+def tally_fields(tally: Tally) -> dict[str, object]:
+    """A tally as it stands in an event."""
+    counts = {part: getattr(tally, part) for part in _PARTS}
+    return {"tally": {part: [count.files, count.bytes] for part, count in counts.items()}}
+
+
+def read_tally(event: Mapping[str, Any]) -> Tally:
+    """The tally of an event."""
+    return Tally(**{part: Count(*event["tally"][part]) for part in _PARTS})
+
+
+def error_fields(error: IngestError) -> dict[str, object]:
+    """An error as it stands in an event."""
+    return {"error": error.id, "detail": error.detail}

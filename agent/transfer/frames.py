@@ -1,0 +1,76 @@
+"""Messages between processes: a length (4 bytes, big-endian) and JSON.
+
+JSON's escapes carry lone surrogates, so any NTFS name passes. The reader handles hostile bytes, so
+whoever receives from it treats each message as hostile: bounded length, checked types.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+from typing import Any
+
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+
+Message = dict[str, Any]
+
+
+class BadFrame(Exception):
+    """The other side sent something that is no message."""
+
+
+def pack(message: Message) -> bytes:
+    """One message as bytes."""
+    body = json.dumps(message, separators=(",", ":")).encode("ascii")
+    if len(body) > MAX_FRAME_BYTES:
+        raise BadFrame(f"a message of {len(body)} bytes")
+    return struct.pack(">I", len(body)) + body
+
+
+def _decode(body: bytes) -> Message:
+    try:
+        message = json.loads(body)
+    except (ValueError, RecursionError):
+        raise BadFrame("a message that is no JSON") from None
+    if not isinstance(message, dict):
+        raise BadFrame("a message that is no object")
+    return message
+
+
+def _length(head: bytes) -> int:
+    length = int.from_bytes(head, "big")
+    if length > MAX_FRAME_BYTES:
+        raise BadFrame(f"a message of {length} bytes")
+    return length
+
+
+async def receive(stream: asyncio.StreamReader) -> Message | None:
+    """The next message, or None when the other side is gone. Raises BadFrame."""
+    try:
+        length = _length(await stream.readexactly(4))
+        return _decode(await stream.readexactly(length))
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None
+
+
+class BlockingChannel:
+    """The reader's end: blocking, one thread."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._file = sock.makefile("rb")
+
+    def send(self, message: Message) -> None:
+        """Raises OSError when the other side is gone."""
+        self._sock.sendall(pack(message))
+
+    def receive(self) -> Message | None:
+        """The next message, or None when the other side is gone. Raises BadFrame."""
+        head = self._file.read(4)
+        if len(head) < 4:
+            return None
+        length = _length(head)
+        body = self._file.read(length)
+        return _decode(body) if len(body) == length else None

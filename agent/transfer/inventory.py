@@ -1,0 +1,253 @@
+"""What is to be moved: found on the drive before the first byte moves, and kept in the journal."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+from agent.errors import (
+    MalformedInput,
+    ManifestCorrupted,
+    ManifestFormatInvalid,
+    ManifestNotFound,
+    ReadManifestFailed,
+    WorkerLost,
+)
+from agent.formats.manifest import ManifestBlob, ManifestParser
+from agent.formats.manifest_values import HashedPath
+from agent.model.blobs import MAX_NAME_CHARS, BlobName, illegal
+from agent.model.codes import BlobStatus, BlobType, Disposition, DispositionStatus
+from agent.model.identity import SerialNumber
+from agent.model.job import Destination
+from agent.model.naming import encode
+from agent.transfer.items import Item, ItemState, Outcome, Piece, SideFiles
+from agent.transfer.journal import Journal
+from agent.transfer.link import ReaderLink, stream_of
+from agent.volume.ntfs import StreamRef
+
+SYSTEM_FOLDERS = frozenset({"SYSTEM VOLUME INFORMATION", "$RECYCLE.BIN"})
+"""Windows' own, on every volume; not the customer's files."""
+
+LOOKUPS_PER_MESSAGE = 64
+
+Report = Callable[[int], None]
+"""Told how many files were found so far."""
+
+
+async def of_volume(
+    link: ReaderLink, journal: Journal, destination: Destination, disposition: Disposition, report: Report
+) -> None:
+    """Every file of the volume, under the destination's prefix."""
+    await asyncio.to_thread(journal.begin_inventory)
+    seq = 0
+    async with aclosing(link.scan()) as batches:
+        async for rows in batches:
+            found = []
+            for row in rows:
+                entry = _entry(seq, row, destination, disposition)
+                if entry is not None:
+                    found.append(entry)
+                    seq += 1
+            await asyncio.to_thread(journal.add, found)
+            report(seq)
+    await asyncio.to_thread(journal.finish_inventory)
+
+
+def _entry(
+    seq: int, row: Any, destination: Destination, disposition: Disposition
+) -> tuple[Item, Outcome | None] | None:
+    """A row of the scan as an item; None for what is not a customer's file."""
+    names, modified, flags, note = _checked(row)
+    stream = stream_of(row)
+    if flags == "system" or (names and names[0].upper() in SYSTEM_FOLDERS) or not names:
+        return None
+    if flags == "directory" and (stream is None or not stream.name):
+        return None
+    shown = [*names[:-1], f"{names[-1]}:{stream.name}"] if stream is not None and stream.name else names
+    item = Item(
+        seq=seq,
+        file_path="\\" + "\\".join(shown),
+        blob=f"{destination.container}/{destination.prefix}{encode(shown)}",
+        type=BlobType.BLOCK,
+        length=stream.size if stream is not None else 0,
+        disposition=disposition,
+        stream=stream,
+        modified=modified,
+    )
+    return item, _known_outcome(item, flags, note)
+
+
+def _checked(row: Any) -> tuple[list[str], int, str, str]:
+    match row:
+        case [[*names], _, int(modified), str(flags), str(note)] if all(
+            isinstance(n, str) and n for n in names
+        ):
+            return names, modified, flags, note
+    raise WorkerLost("the reader sent an entry that is none")
+
+
+def _known_outcome(item: Item, flags: str, note: str) -> Outcome | None:
+    """What is settled without reading a byte."""
+    stream = item.stream
+    if flags == "damaged":
+        return _failed(item, BlobStatus.IO_FAILED, f"the file's MFT record is damaged: {note}")
+    if flags == "link":
+        return _skipped(item, f"a link to {note}; links are recorded and not followed")
+    if stream is not None and stream.name:
+        return _skipped(item, "an alternate data stream; not uploaded")
+    if stream is None:
+        return _failed(item, BlobStatus.IO_FAILED, "the file has no data stream")
+    if stream.unsupported is not None:
+        return _failed(item, BlobStatus.FAILED, stream.unsupported)
+    _, _, path = item.blob.partition("/")
+    problem = illegal(path)
+    if problem is not None:
+        too_long = len(path) > MAX_NAME_CHARS or "segments" in problem
+        return _failed(
+            item, BlobStatus.FILE_NAME_TOO_LONG if too_long else BlobStatus.FILE_NAME_INVALID, problem
+        )
+    return None
+
+
+def _failed(item: Item, status: BlobStatus, note: str) -> Outcome:
+    return Outcome(item.seq, ItemState.FAILED, status, DispositionStatus.CANCELLED, item.blob, note)
+
+
+def _skipped(item: Item, note: str) -> Outcome:
+    return Outcome(
+        item.seq, ItemState.SKIPPED, BlobStatus.COMPLETED, DispositionStatus.SKIPPED, item.blob, note
+    )
+
+
+class ManifestInventory:
+    """The blobs that a drive manifest lists, each with the stream that it names."""
+
+    def __init__(self, link: ReaderLink, journal: Journal, serial: SerialNumber, report: Report) -> None:
+        self._link = link
+        self._journal = journal
+        self._parser = ManifestParser(serial)
+        self._report = report
+        self._seq = 0
+        self._sides: dict[tuple[str, bytes, str], int] = {}
+
+    async def take(self, manifest_file: str, manifest_hash: str | None, copy_to: Path | None) -> list[str]:
+        """Read the manifest, verify it and list its blobs; gives warnings for the log.
+
+        ``manifest_hash`` is hex, MD5 or SHA-256 by its length. ``copy_to`` receives the manifest as
+        it is, for the backup. Raises the Manifest errors of the tree.
+        """
+        ref = await self._manifest(manifest_file)
+        digest = hashlib.sha256() if manifest_hash and len(manifest_hash) == 64 else hashlib.md5()  # noqa: S324
+        await asyncio.to_thread(self._journal.begin_inventory)
+        with open(copy_to or os.devnull, "wb", opener=_private) as copy:  # noqa: ASYNC230 - local spool
+            async for window in self._windows(ref):
+                blobs = await asyncio.to_thread(self._digest, window, digest, copy)
+                await self._add(blobs)
+        if manifest_hash and digest.hexdigest().upper() != manifest_hash.upper():
+            raise ManifestCorrupted(
+                f"the manifest's hash is {digest.hexdigest().upper()}, the job says {manifest_hash.upper()}"
+            )
+        await self._add(self._parser.close())
+        await asyncio.to_thread(self._journal.finish_inventory)
+        return list(self._parser.warnings)
+
+    async def _manifest(self, manifest_file: str) -> StreamRef:
+        path = "\\" + manifest_file.lstrip("\\/").replace("/", "\\")
+        row = (await self._link.find([path]))[0]
+        ref = stream_of(row) if row is not None else None
+        if ref is None:
+            raise ManifestNotFound(f"the drive has no file {path}")
+        if ref.unsupported is not None:
+            raise ReadManifestFailed(f"the manifest cannot be read: {ref.unsupported}")
+        return ref
+
+    async def _windows(self, ref: StreamRef) -> AsyncGenerator[bytes, None]:
+        try:
+            async with aclosing(self._link.content(ref)) as windows:
+                async for window in windows:
+                    yield window
+        except OSError as error:
+            raise ReadManifestFailed(f"the manifest cannot be read: {error}") from None
+
+    def _digest(self, window: bytes, digest: Any, copy: Any) -> list[ManifestBlob]:
+        digest.update(window)
+        copy.write(window)
+        return self._parser.feed(window)
+
+    async def _add(self, blobs: Iterable[ManifestBlob]) -> None:
+        pending = list(blobs)
+        for start in range(0, len(pending), LOOKUPS_PER_MESSAGE):
+            batch = pending[start : start + LOOKUPS_PER_MESSAGE]
+            rows = await self._link.find([_drive_path(blob.file_path) for blob in batch])
+            await asyncio.to_thread(self._insert, batch, rows)
+            self._report(self._seq)
+
+    def _insert(self, blobs: list[ManifestBlob], rows: list[Any]) -> None:
+        found = []
+        for blob, row in zip(blobs, rows, strict=True):
+            item = self._item(blob, row)
+            found.append((item, _manifest_outcome(item)))
+        self._journal.add(found)
+
+    def _item(self, blob: ManifestBlob, row: Any) -> Item:
+        if blob.snapshot is not None:
+            raise ManifestFormatInvalid("the manifest is that of an export: a blob has a Snapshot")
+        modified = row[2] if row is not None and isinstance(row[2], int) else 0
+        item = Item(
+            seq=self._seq,
+            file_path=blob.file_path,
+            blob=blob.blob_path,
+            type=blob.type,
+            length=blob.length,
+            disposition=blob.disposition,
+            stream=stream_of(row) if row is not None else None,
+            modified=modified,
+            side=SideFiles(
+                self._side(blob.list_metadata, "metadata"),
+                self._side(blob.metadata, "metadata"),
+                self._side(blob.list_properties, "properties"),
+                self._side(blob.properties, "properties"),
+            ),
+            pieces=tuple(
+                Piece(ordinal, c.offset, c.length, c.id, c.md5) for ordinal, c in enumerate(blob.chunks)
+            )
+            if blob.is_covered
+            else None,
+        )
+        self._seq += 1
+        return item
+
+    def _side(self, file: HashedPath | None, kind: str) -> int | None:
+        if file is None:
+            return None
+        key = (file.path, file.md5, kind)
+        if len(self._sides) > 10_000:
+            self._sides.clear()
+        if key not in self._sides:
+            self._sides[key] = self._journal.side_id(*key)
+        return self._sides[key]
+
+
+def _drive_path(path: str) -> str:
+    return path if path.startswith("\\") else "\\" + path
+
+
+def _manifest_outcome(item: Item) -> Outcome | None:
+    try:
+        BlobName.parse(item.blob)
+    except MalformedInput as error:
+        return _failed(item, BlobStatus.FILE_NAME_INVALID, str(error))
+    if item.stream is None:
+        return _failed(item, BlobStatus.FILE_NOT_FOUND, "the file is not on the drive")
+    if item.stream.unsupported is not None:
+        return _failed(item, BlobStatus.FAILED, item.stream.unsupported)
+    return None
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

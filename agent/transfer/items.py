@@ -1,0 +1,128 @@
+"""What is to be moved, and what became of it, as values that the journal keeps."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from agent.model.codes import (
+    BlobStatus,
+    BlobType,
+    ChunkStatus,
+    Disposition,
+    DispositionStatus,
+    SideFileStatus,
+)
+from agent.volume.ntfs import StreamRef
+
+MAX_BLOCKS = 50_000
+
+
+class ItemState(StrEnum):
+    """Where an item stands in the books."""
+
+    PENDING = "pending"
+    DONE = "done"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A block or page range to move: bytes [offset, offset + length) of file and blob alike.
+
+    ``id`` is the manifest's block id, ``md5`` the 16 bytes it promises; both None without a manifest.
+    """
+
+    ordinal: int
+    offset: int
+    length: int
+    id: str | None = None
+    md5: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SideFiles:
+    """Numbers of the journal's side files: list-level default and the blob's own."""
+
+    list_metadata: int | None = None
+    metadata: int | None = None
+    list_properties: int | None = None
+    properties: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One blob to make out of one stream of the drive.
+
+    ``file_path`` is relative to the volume's root, with backslashes and a leading one; ``blob`` is
+    ``container/path`` as asked for; ``length`` bytes. ``modified`` is a FILETIME or 0. ``pieces`` is
+    None when the manifest lists none: then they follow from the length.
+    """
+
+    seq: int
+    file_path: str
+    blob: str
+    type: BlobType
+    length: int
+    disposition: Disposition
+    stream: StreamRef | None
+    modified: int = 0
+    side: SideFiles = SideFiles()
+    pieces: tuple[Piece, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an item. ``pieces`` holds only those that did not go the way of the blob."""
+
+    seq: int
+    state: ItemState
+    blob_status: BlobStatus
+    disposition_status: DispositionStatus
+    final_blob: str
+    note: str = ""
+    pieces: Mapping[int, ChunkStatus] = field(default_factory=dict)
+    metadata_status: SideFileStatus | None = None
+    properties_status: SideFileStatus | None = None
+
+
+def pieces_of(item: Item, block_bytes: int) -> Iterator[Piece]:
+    """The item's pieces in order: the manifest's, or blocks of ``block_bytes``."""
+    if item.pieces is not None:
+        yield from item.pieces
+        return
+    for ordinal, offset in enumerate(range(0, item.length, block_bytes)):
+        yield Piece(ordinal, offset, min(block_bytes, item.length - offset))
+
+
+def block_bytes_for(length: int, preferred: int) -> int:
+    """The block size for a file: ``preferred``, or more when 50,000 of those would not hold it."""
+    needed = -(-length // MAX_BLOCKS)
+    return max(preferred, -(-needed // preferred) * preferred)
+
+
+def marker(job: str, serial: str, volume: str, seq: int, file_path: str) -> str:
+    """16 hex digits that tell our own blob from anybody else's, on this station or another.
+
+    It is set as metadata ``ingestid``; a reply that was lost, or a journal, is so made up for.
+    """
+    text = "\0".join((job, serial, volume, str(seq), file_path))
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def block_id(mark: str, piece: Piece) -> str:
+    """The piece's own id, or one made of the marker and the ordinal; all of one length in a blob."""
+    if piece.id is not None:
+        return piece.id
+    return base64.b64encode(f"{mark}-{piece.ordinal:07d}".encode("ascii")).decode("ascii")
+
+
+def tells_content(mark: str, piece: Piece) -> bool:
+    """Whether a staged block of that id can only be this piece: our own id, or one made of its MD5."""
+    if piece.id is None:
+        return True
+    return piece.md5 is not None and piece.id == "MD5/" + base64.b64encode(piece.md5).decode("ascii")

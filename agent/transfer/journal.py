@@ -1,0 +1,358 @@
+"""The journal of one drive: what is on it, what is asked for, what became of it.
+
+One SQLite file, one writer (the uploader). It is a cache: what is committed or staged can be asked
+of the store, so losing the last moments, or all of it, costs time and no data.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent.errors import StateUnusable
+from agent.model.codes import (
+    BlobStatus,
+    BlobType,
+    ChunkStatus,
+    Disposition,
+    DispositionStatus,
+    SideFileStatus,
+)
+from agent.model.tally import Count, Tally
+from agent.transfer.items import Item, ItemState, Outcome, Piece, SideFiles
+from agent.volume.ntfs import StreamRef
+
+SCHEMA_VERSION = 1
+PAGE_ROWS = 200
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE side (
+    id INTEGER PRIMARY KEY, path BLOB NOT NULL, md5 BLOB NOT NULL, kind TEXT NOT NULL,
+    status TEXT, fields TEXT, UNIQUE (path, md5, kind)
+);
+CREATE TABLE item (
+    seq INTEGER PRIMARY KEY, file_path BLOB NOT NULL, blob BLOB NOT NULL, type TEXT NOT NULL,
+    length INTEGER NOT NULL, disposition TEXT NOT NULL, stream TEXT, first_offset INTEGER NOT NULL,
+    modified INTEGER NOT NULL, side TEXT NOT NULL, listed INTEGER NOT NULL,
+    state TEXT NOT NULL, blob_status TEXT, disposition_status TEXT, final_blob BLOB, note TEXT,
+    pieces TEXT, metadata_status TEXT, properties_status TEXT
+);
+CREATE TABLE piece (
+    seq INTEGER NOT NULL, ordinal INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL,
+    id TEXT, md5 BLOB, PRIMARY KEY (seq, ordinal)
+) WITHOUT ROWID;
+CREATE INDEX item_way ON item (state, first_offset, seq);
+CREATE INDEX item_blob ON item (blob);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SideRow:
+    """A metadata or properties file. ``fields`` is what it says, None unless it could be read."""
+
+    id: int
+    path: str
+    md5: bytes
+    kind: str
+    status: SideFileStatus | None
+    fields: Mapping[str, str] | None
+
+
+def _text(value: str) -> bytes:
+    return value.encode("utf-8", "surrogatepass")
+
+
+def _from_text(value: bytes) -> str:
+    return value.decode("utf-8", "surrogatepass")
+
+
+class Journal:
+    """Opened for one (job, serial, volume); any of them differing makes a new one."""
+
+    def __init__(self, path: Path, identity: Mapping[str, str]) -> None:
+        """Raises StateUnusable."""
+        self._identity = dict(identity)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._db = self._open(path)
+        except (OSError, sqlite3.Error) as error:
+            raise StateUnusable(f"the journal {path.name} cannot be opened: {error}") from error
+
+    def _open(self, path: Path) -> sqlite3.Connection:
+        db = _connect(path)
+        try:
+            known = dict(db.execute("SELECT key, value FROM meta"))
+        except sqlite3.DatabaseError:
+            known = {}
+        wanted = {**self._identity, "schema": str(SCHEMA_VERSION)}
+        if all(known.get(key) == value for key, value in wanted.items()):
+            return db
+        db.close()
+        for leftover in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
+            with suppress(FileNotFoundError):
+                leftover.unlink()
+        db = _connect(path)
+        db.executescript(_SCHEMA)
+        with db:
+            db.executemany("INSERT INTO meta VALUES (?, ?)", wanted.items())
+        return db
+
+    def close(self) -> None:
+        """Idempotent."""
+        self._db.close()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the inventory was finished: then a resumed transfer need not list the drive again."""
+        return self._meta("inventory") == "complete"
+
+    def _meta(self, key: str) -> str | None:
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return str(row[0]) if row else None
+
+    def begin_inventory(self) -> None:
+        """Forget an inventory that was cut short."""
+        with self._db:
+            for table in ("side", "item", "piece"):
+                self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - the names stand above
+
+    def finish_inventory(self) -> None:
+        """Settle blobs that two files would fight for, then mark the inventory complete."""
+        with self._db:
+            self._db.execute(
+                """UPDATE item SET state = ?, blob_status = ?, disposition_status = ?, final_blob = blob,
+                       note = 'another file of this drive goes to the same blob'
+                   WHERE state = ? AND disposition != ? AND EXISTS (
+                       SELECT 1 FROM item AS other WHERE other.blob = item.blob AND other.seq < item.seq)""",
+                (
+                    ItemState.FAILED,
+                    BlobStatus.FAILED,
+                    DispositionStatus.CANCELLED,
+                    ItemState.PENDING,
+                    Disposition.RENAME,
+                ),
+            )
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('inventory', 'complete')")
+
+    def add(self, items: Iterable[tuple[Item, Outcome | None]]) -> None:
+        """Items with their outcome, if it is known already. One transaction."""
+        with self._db:
+            for item, outcome in items:
+                self._insert(item)
+                if outcome is not None:
+                    self._settle(outcome)
+
+    def _insert(self, item: Item) -> None:
+        stream = item.stream
+        self._db.execute(
+            """INSERT INTO item (seq, file_path, blob, type, length, disposition, stream, first_offset,
+                   modified, side, listed, state) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)""",
+            (
+                item.seq,
+                _text(item.file_path),
+                _text(item.blob),
+                item.type,
+                item.length,
+                item.disposition,
+                json.dumps(stream.to_json()) if stream is not None else None,
+                stream.first_offset if stream is not None else 0,
+                item.modified,
+                json.dumps(
+                    [
+                        item.side.list_metadata,
+                        item.side.metadata,
+                        item.side.list_properties,
+                        item.side.properties,
+                    ]
+                ),
+                item.pieces is not None,
+                ItemState.PENDING,
+            ),
+        )
+        self._db.executemany(
+            "INSERT INTO piece VALUES (?,?,?,?,?,?)",
+            ((item.seq, p.ordinal, p.offset, p.length, p.id, p.md5) for p in item.pieces or ()),
+        )
+
+    def record(self, outcomes: Iterable[Outcome]) -> None:
+        """Outcomes of items. One transaction, durable when it returns."""
+        with self._db:
+            for outcome in outcomes:
+                self._settle(outcome)
+
+    def _settle(self, outcome: Outcome) -> None:
+        self._db.execute(
+            """UPDATE item SET state=?, blob_status=?, disposition_status=?, final_blob=?, note=?, pieces=?,
+                   metadata_status=?, properties_status=? WHERE seq=?""",
+            (
+                outcome.state,
+                outcome.blob_status,
+                outcome.disposition_status,
+                _text(outcome.final_blob),
+                outcome.note,
+                json.dumps(dict(outcome.pieces)) if outcome.pieces else None,
+                outcome.metadata_status,
+                outcome.properties_status,
+                outcome.seq,
+            ),
+        )
+
+    def cancel_pending(self, note: str) -> None:
+        """Whatever has no outcome yet is skipped."""
+        with self._db:
+            self._db.execute(
+                """UPDATE item SET state=?, blob_status=?, disposition_status=?, final_blob=blob, note=?
+                   WHERE state=?""",
+                (
+                    ItemState.SKIPPED,
+                    BlobStatus.FAILED,
+                    DispositionStatus.CANCELLED,
+                    note,
+                    ItemState.PENDING,
+                ),
+            )
+
+    def pending(self, after: tuple[int, int] = (-1, -1)) -> list[Item]:
+        """The next items without an outcome, in the order in which they lie on the drive.
+
+        ``after`` is (first_offset, seq) of the last one seen.
+        """
+        rows = self._db.execute(
+            f"""SELECT {_ITEM} FROM item WHERE state = ? AND (first_offset, seq) > (?, ?)
+                ORDER BY first_offset, seq LIMIT {PAGE_ROWS}""",  # noqa: S608 - constants
+            (ItemState.PENDING, *after),
+        ).fetchall()
+        return [self._item(row) for row in rows]
+
+    def outcomes(self) -> Iterator[tuple[Item, Outcome]]:
+        """Everything that has an outcome, in the order of the manifest or of the volume."""
+        seq = -1
+        while rows := self._db.execute(
+            f"""SELECT {_ITEM}, {_OUTCOME} FROM item WHERE seq > ? AND state != ?
+                ORDER BY seq LIMIT {PAGE_ROWS}""",  # noqa: S608 - constants
+            (seq, ItemState.PENDING),
+        ).fetchall():
+            for row in rows:
+                yield self._item(row), _outcome(row)
+            seq = rows[-1][0]
+
+    def _item(self, row: tuple[Any, ...]) -> Item:
+        seq, path, blob, kind, length, disposition, stream, modified, side, listed = row[:10]
+        return Item(
+            seq=seq,
+            file_path=_from_text(path),
+            blob=_from_text(blob),
+            type=BlobType(kind),
+            length=length,
+            disposition=Disposition(disposition),
+            stream=StreamRef.from_json(json.loads(stream)) if stream else None,
+            modified=modified,
+            side=SideFiles(*json.loads(side)),
+            pieces=self._pieces(seq) if listed else None,
+        )
+
+    def _pieces(self, seq: int) -> tuple[Piece, ...]:
+        rows = self._db.execute(
+            "SELECT ordinal, offset, length, id, md5 FROM piece WHERE seq = ? ORDER BY ordinal", (seq,)
+        )
+        return tuple(Piece(*row) for row in rows)
+
+    def tally(self) -> Tally:
+        """The books, counted afresh."""
+        counts = {
+            state: Count(files, size)
+            for state, files, size in self._db.execute(
+                "SELECT state, count(*), sum(length) FROM item GROUP BY state"
+            )
+        }
+        return Tally(
+            discovered=sum(counts.values(), Count()),
+            done=counts.get(ItemState.DONE, Count()),
+            failed=counts.get(ItemState.FAILED, Count()),
+            skipped=counts.get(ItemState.SKIPPED, Count()),
+        )
+
+    def has_any(self, status: DispositionStatus) -> bool:
+        """Whether the disposition of some blob ended so."""
+        row = self._db.execute("SELECT 1 FROM item WHERE disposition_status = ? LIMIT 1", (status,))
+        return row.fetchone() is not None
+
+    def side_id(self, path: str, md5: bytes, kind: str) -> int:
+        """The number of a side file, new or known."""
+        with self._db:
+            self._db.execute(
+                "INSERT OR IGNORE INTO side (path, md5, kind) VALUES (?, ?, ?)", (_text(path), md5, kind)
+            )
+        row = self._db.execute(
+            "SELECT id FROM side WHERE path = ? AND md5 = ? AND kind = ?", (_text(path), md5, kind)
+        ).fetchone()
+        return int(row[0])
+
+    def side(self, number: int) -> SideRow:
+        """A side file by its number."""
+        row = self._db.execute(
+            "SELECT id, path, md5, kind, status, fields FROM side WHERE id = ?", (number,)
+        ).fetchone()
+        return _side(row)
+
+    def unread_sides(self) -> list[SideRow]:
+        """Side files that have not been looked at."""
+        rows = self._db.execute(
+            "SELECT id, path, md5, kind, status, fields FROM side WHERE status IS NULL ORDER BY id"
+        )
+        return [_side(row) for row in rows]
+
+    def record_side(self, number: int, status: SideFileStatus, fields: Mapping[str, str] | None) -> None:
+        """What a side file says, or why it could not be read."""
+        with self._db:
+            self._db.execute(
+                "UPDATE side SET status = ?, fields = ? WHERE id = ?",
+                (status, json.dumps(dict(fields)) if fields is not None else None, number),
+            )
+
+
+_ITEM = "seq, file_path, blob, type, length, disposition, stream, modified, side, listed"
+_OUTCOME = (
+    "state, blob_status, disposition_status, final_blob, note, pieces, metadata_status, properties_status"
+)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    path.touch(mode=0o600)
+    db = sqlite3.connect(path, check_same_thread=False, timeout=10)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    return db
+
+
+def _outcome(row: tuple[Any, ...]) -> Outcome:
+    state, status, disposition, final, note, pieces, metadata, properties = row[10:18]
+    return Outcome(
+        seq=row[0],
+        state=ItemState(state),
+        blob_status=BlobStatus(status),
+        disposition_status=DispositionStatus(disposition),
+        final_blob=_from_text(final),
+        note=note or "",
+        pieces={int(key): ChunkStatus(value) for key, value in json.loads(pieces or "{}").items()},
+        metadata_status=SideFileStatus(metadata) if metadata else None,
+        properties_status=SideFileStatus(properties) if properties else None,
+    )
+
+
+def _side(row: tuple[int, bytes, bytes, str, str | None, str | None]) -> SideRow:
+    number, path, md5, kind, status, fields = row
+    return SideRow(
+        number,
+        _from_text(path),
+        md5,
+        kind,
+        SideFileStatus(status) if status else None,
+        json.loads(fields) if fields else None,
+    )

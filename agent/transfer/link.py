@@ -1,0 +1,164 @@
+"""The uploader's end of the socket to the reader.
+
+What comes back was made from hostile bytes by a process that those bytes may have taken over: types
+and bounds are checked, and the worst it can do is to be wrong about its own drive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from agent.errors import IngestError, MalformedInput, WorkerLost, catalogue
+from agent.transfer.frames import BadFrame, Message, pack, receive
+from agent.transfer.ring import SLOT_BYTES, Ring, SlotPool
+from agent.volume.ntfs import StreamRef
+
+_ERRORS = {cls.__name__: cls for cls in catalogue()}
+MAX_DETAIL_CHARS = 500
+
+
+class ReaderLink:
+    """Asks the reader; one scan or look-up at a time, any number of fills."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ring: Ring, pool: SlotPool
+    ) -> None:
+        self._reader, self._writer = reader, writer
+        self.ring, self.pool = ring, pool
+        self._fills: dict[int, asyncio.Future[str | None]] = {}
+        self._answers: asyncio.Queue[Message] = asyncio.Queue(maxsize=8)
+        self._numbers = iter(range(1 << 62))
+        self._lost: IngestError | None = None
+
+    async def listen(self) -> None:
+        """Take the reader's messages until it is gone; to run beside everything else."""
+        try:
+            while (message := await receive(self._reader)) is not None:
+                if message.get("is") == "filled":
+                    self._filled(message)
+                elif message.get("is") == "error":
+                    self._lose(_error(message))
+                    return
+                else:
+                    await self._answers.put(message)
+        except BadFrame as error:
+            self._lose(WorkerLost(f"the reader sent {error}"))
+        else:
+            self._lose(WorkerLost("the reader process ended"))
+
+    def _filled(self, message: Message) -> None:
+        future = self._fills.pop(message.get("cid", -1), None)
+        if future is not None and not future.done():
+            why = message.get("why")
+            future.set_result(None if why is None else str(why)[:MAX_DETAIL_CHARS])
+
+    def _lose(self, error: IngestError) -> None:
+        self._lost = error
+        for future in self._fills.values():
+            if not future.done():
+                future.set_exception(error)
+        self._fills.clear()
+        while self._answers.full():
+            self._answers.get_nowait()
+        self._answers.put_nowait({"is": "lost"})
+
+    async def answer(self, kind: str) -> Message:
+        """The next answer, which is to be of this kind; raises what the reader reported, or WorkerLost."""
+        if self._lost is not None and self._answers.empty():
+            raise self._lost
+        message = await self._answers.get()
+        if message.get("is") == "lost":
+            assert self._lost is not None
+            raise self._lost
+        if message.get("is") != kind:
+            raise WorkerLost(f"the reader answered {message.get('is')!r} where {kind!r} was due")
+        return message
+
+    async def _send(self, message: Message) -> None:
+        if self._lost is not None:
+            raise self._lost
+        self._writer.write(pack(message))
+        try:
+            await self._writer.drain()
+        except ConnectionError:
+            raise self._lost or WorkerLost("the reader process ended") from None
+
+    async def scan(self) -> AsyncGenerator[list[Any], None]:
+        """The volume's entries in batches of rows."""
+        await self._send({"do": "scan"})
+        while True:
+            if self._lost is not None and self._answers.empty():
+                raise self._lost
+            message = await self._answers.get()
+            if message.get("is") == "scanned":
+                return
+            if message.get("is") == "lost":
+                assert self._lost is not None
+                raise self._lost
+            rows = message.get("rows")
+            if not isinstance(rows, list):
+                raise WorkerLost("the reader sent a list of entries that is none")
+            yield rows
+
+    async def find(self, paths: list[str]) -> list[Any]:
+        """A row or None for each path (backslashes, from the root)."""
+        await self._send({"do": "find", "paths": paths})
+        rows = (await self.answer("found")).get("rows")
+        if not isinstance(rows, list) or len(rows) != len(paths):
+            raise WorkerLost("the reader answered another number of paths than was asked")
+        return rows
+
+    async def open(self, ref: StreamRef) -> int:
+        """A number under which the stream can be read."""
+        sid = next(self._numbers)
+        await self._send({"do": "stream", "sid": sid, "ref": ref.to_json()})
+        return sid
+
+    async def drop(self, sid: int) -> None:
+        """The stream is not needed any more."""
+        await self._send({"do": "drop", "sid": sid})
+
+    async def fill(self, sid: int, offset: int, length: int, slots: list[int]) -> asyncio.Future[str | None]:
+        """Ask for bytes in slots; the future tells None, or why they could not be read."""
+        cid = next(self._numbers)
+        future: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._fills[cid] = future
+        await self._send(
+            {"do": "fill", "cid": cid, "sid": sid, "offset": offset, "length": length, "slots": slots}
+        )
+        return future
+
+    async def content(self, ref: StreamRef) -> AsyncGenerator[bytes, None]:
+        """All bytes of a stream in windows. Raises OSError with the reason when some cannot be read."""
+        sid = await self.open(ref)
+        slots = await self.pool.take(1)
+        try:
+            for offset in range(0, ref.size, SLOT_BYTES):
+                length = min(SLOT_BYTES, ref.size - offset)
+                why = await (await self.fill(sid, offset, length, slots))
+                if why is not None:
+                    raise OSError(why)
+                yield bytes(self.ring.slot(slots[0], length))
+        finally:
+            self.pool.put_back(slots)
+        await self.drop(sid)
+
+
+def _error(message: Message) -> IngestError:
+    cls = _ERRORS.get(str(message.get("id")), WorkerLost)
+    detail = str(message.get("detail", ""))[:MAX_DETAIL_CHARS]
+    if not hasattr(cls, "side"):
+        cls = WorkerLost
+    error = cls.__new__(cls)
+    IngestError.__init__(error, detail)
+    return error
+
+
+def stream_of(row: Any) -> StreamRef | None:
+    """The stream of a row of ``scan`` or ``find``; raises WorkerLost when it is no such row."""
+    try:
+        return StreamRef.from_json(row[1]) if row[1] is not None else None
+    except (MalformedInput, TypeError, IndexError, KeyError):
+        raise WorkerLost("the reader sent an entry that is none") from None

@@ -1,0 +1,142 @@
+"""What the station hands to the two worker processes, through pipes, never through argv."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from agent.model.codes import Disposition, LogLevel
+from agent.model.identity import ContainerName, JobName, SerialNumber
+from agent.model.job import Destination
+from agent.model.keys import ClearKey, Credential, Password, RecoveryPassword, StartupKey
+from agent.model.secrets import Secret
+
+_CREDENTIALS: dict[str, type[RecoveryPassword] | type[Password] | type[StartupKey]] = {
+    "recovery": RecoveryPassword,
+    "password": Password,
+    "startup": StartupKey,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderOrder:
+    """For the reader: how big the device is, and the key to its volume."""
+
+    size_bytes: int
+    sector_size: int
+    slot_count: int
+    credential: Credential | None
+    allow_unencrypted: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Holds the key in the clear: for a pipe only."""
+        return {
+            "size_bytes": self.size_bytes,
+            "sector_size": self.sector_size,
+            "slot_count": self.slot_count,
+            "credential": _credential_to_json(self.credential),
+            "allow_unencrypted": self.allow_unencrypted,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """What ``to_json`` gave."""
+        return cls(**{**value, "credential": _credential_from_json(value["credential"])})
+
+
+def _credential_to_json(credential: Credential | None) -> dict[str, str] | None:
+    if credential is None:
+        return None
+    if isinstance(credential, ClearKey):
+        return {"kind": "clear"}
+    kind = next(kind for kind, cls in _CREDENTIALS.items() if isinstance(credential, cls))
+    return {"kind": kind, "text": credential.secret.reveal()}
+
+
+def _credential_from_json(value: dict[str, str] | None) -> Credential | None:
+    if value is None:
+        return None
+    if value["kind"] == "clear":
+        return ClearKey()
+    return _CREDENTIALS[value["kind"]](Secret(value["text"]))
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOrder:
+    """Which store: ``azure`` with an endpoint and a credential, or ``directory`` with a root."""
+
+    kind: str
+    address: str
+    credential: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UploadOrder:
+    """For the uploader: what to do with the drive, and where to.
+
+    ``journal`` is a file and ``spool`` a folder of this drive alone. ``give_up_after_s`` bounds how
+    long an unreachable store is waited for before the transfer pauses.
+    """
+
+    job: JobName
+    serial: SerialNumber
+    manifest_file: str | None
+    manifest_hash: str | None
+    destination: Destination | None
+    disposition: Disposition
+    diagnostics: ContainerName
+    log_level: LogLevel
+    backup_manifest: bool
+    store: StoreOrder
+    journal: Path
+    spool: Path
+    slot_count: int
+    connections: int
+    block_bytes: int
+    give_up_after_s: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Holds the store's credential in the clear: for a pipe only."""
+        secret = self.store.credential
+        return {
+            "job": str(self.job),
+            "serial": self.serial.shown,
+            "manifest_file": self.manifest_file,
+            "manifest_hash": self.manifest_hash,
+            "destination": str(self.destination) if self.destination else None,
+            "disposition": self.disposition,
+            "diagnostics": str(self.diagnostics),
+            "log_level": self.log_level,
+            "backup_manifest": self.backup_manifest,
+            "store": [self.store.kind, self.store.address, secret.reveal() if secret else None],
+            "journal": str(self.journal),
+            "spool": str(self.spool),
+            "slot_count": self.slot_count,
+            "connections": self.connections,
+            "block_bytes": self.block_bytes,
+            "give_up_after_s": self.give_up_after_s,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """What ``to_json`` gave."""
+        kind, address, secret = value["store"]
+        return cls(
+            job=JobName.parse(value["job"]),
+            serial=SerialNumber.parse(value["serial"]),
+            manifest_file=value["manifest_file"],
+            manifest_hash=value["manifest_hash"],
+            destination=Destination.parse(value["destination"]) if value["destination"] else None,
+            disposition=Disposition(value["disposition"]),
+            diagnostics=ContainerName.parse(value["diagnostics"]),
+            log_level=LogLevel(value["log_level"]),
+            backup_manifest=value["backup_manifest"],
+            store=StoreOrder(kind, address, Secret(secret) if secret is not None else None),
+            journal=Path(value["journal"]),
+            spool=Path(value["spool"]),
+            slot_count=value["slot_count"],
+            connections=value["connections"],
+            block_bytes=value["block_bytes"],
+            give_up_after_s=value["give_up_after_s"],
+        )

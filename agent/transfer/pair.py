@@ -1,0 +1,139 @@
+"""Starts the two processes of a drive and listens to them.
+
+Descriptors are inherited, secrets travel through pipes, and nothing secret stands in argv or in the
+environment. The children are in a session of their own: a Ctrl-C at the terminal reaches only the
+station, which then tells them what to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from agent.errors import WorkerLost
+from agent.transfer.orders import ReaderOrder, UploadOrder
+from agent.transfer.ring import Ring
+
+STOP_TIMEOUT_S = 60.0
+TAIL_BYTES = 8192
+LAST_EVENTS = frozenset({"finished", "paused", "interrupted"})
+_KEPT_ENVIRONMENT = ("PATH", "PYTHONPATH", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "TMPDIR")
+_UPLOADER_ENVIRONMENT = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy")
+
+
+class Pair:
+    """A running reader and uploader."""
+
+    def __init__(self, reader: Process, uploader: Process) -> None:
+        self._reader, self._uploader = reader, uploader
+        self._tails = [asyncio.create_task(_tail(process)) for process in (reader, uploader)]
+
+    @classmethod
+    async def start(cls, device_fd: int, reader: ReaderOrder, upload: UploadOrder) -> Pair:
+        """Start both. The caller keeps and closes ``device_fd``."""
+        ring = Ring.create(upload.slot_count)
+        ours, theirs = socket.socketpair()
+        order_read, order_write = os.pipe()
+        try:
+            reading = await _spawn(
+                "agent.transfer.reader",
+                [device_fd, ring.fd, theirs.fileno(), order_read],
+                _environment(_KEPT_ENVIRONMENT),
+                stdin=DEVNULL,
+                stdout=DEVNULL,
+            )
+            with os.fdopen(order_write, "wb", closefd=False) as pipe:
+                pipe.write(json.dumps(reader.to_json()).encode("ascii"))
+            sending = await _spawn(
+                "agent.transfer.uploader",
+                [ring.fd, ours.fileno()],
+                _environment(_KEPT_ENVIRONMENT + _UPLOADER_ENVIRONMENT),
+                stdin=PIPE,
+                stdout=PIPE,
+            )
+        finally:
+            for fd in (order_read, order_write):
+                os.close(fd)
+            ours.close()
+            theirs.close()
+            ring.close()
+        assert sending.stdin is not None
+        sending.stdin.write(json.dumps(upload.to_json()).encode("ascii") + b"\n")
+        return cls(reading, sending)
+
+    async def events(self) -> AsyncIterator[dict[str, Any]]:
+        """What the uploader tells, up to its last event. Raises WorkerLost when it ends without one."""
+        assert self._uploader.stdout is not None
+        while line := await self._uploader.stdout.readline():
+            event: dict[str, Any] = json.loads(line)
+            yield event
+            if event["event"] in LAST_EVENTS:
+                return
+        code = await self._uploader.wait()
+        tail = await self._tails[1]
+        raise WorkerLost(f"the uploader process ended with code {code}: {tail or 'it said nothing'}")
+
+    def tell(self, word: str) -> None:
+        """Pass a command on: ``stop`` or ``cancel``."""
+        assert self._uploader.stdin is not None
+        with suppress(ConnectionError):
+            self._uploader.stdin.write(word.encode("ascii") + b"\n")
+
+    async def close(self) -> None:
+        """Wait for both to end; end them by force when they do not. Idempotent."""
+        assert self._uploader.stdin is not None
+        self._uploader.stdin.close()
+        for process in (self._uploader, self._reader):
+            try:
+                await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+        for tail in self._tails:
+            tail.cancel()
+        await asyncio.gather(*self._tails, return_exceptions=True)
+
+    def kill(self) -> None:
+        """End both at once; the place is kept by the journal and the store."""
+        for process in (self._uploader, self._reader):
+            with suppress(ProcessLookupError):
+                process.kill()
+
+
+async def _spawn(
+    module: str, fds: list[int], environment: Mapping[str, str], *, stdin: int, stdout: int
+) -> Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        module,
+        *map(str, fds),
+        stdin=stdin,
+        stdout=stdout,
+        stderr=PIPE,
+        pass_fds=fds,
+        env=environment,
+        start_new_session=True,
+        limit=1 << 20,
+    )
+
+
+def _environment(names: tuple[str, ...]) -> dict[str, str]:
+    return {name: os.environ[name] for name in names if name in os.environ} | {"PYTHONUNBUFFERED": "1"}
+
+
+async def _tail(process: Process) -> str:
+    """The last line that a process wrote to standard error, read to the end so that it never blocks."""
+    assert process.stderr is not None
+    kept = b""
+    while data := await process.stderr.read(TAIL_BYTES):
+        kept = (kept + data)[-TAIL_BYTES:]
+    lines = kept.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else ""

@@ -1,0 +1,169 @@
+"""The reader process: the only one that touches the drive's bytes and holds the volume key.
+
+It has no network and no cloud credential. It serves one uploader over a socket: it opens the
+volume, lists its files, looks paths up, and fills ring slots with the bytes of streams.
+
+    python -m agent.transfer.reader DEVICE_FD RING_FD SOCKET_FD ORDER_FD
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+from agent.errors import DeviceUnavailable, DiskOperationFailed, IngestError, NtfsDamaged, UnreadableSectors
+from agent.transfer.frames import BadFrame, BlockingChannel, Message
+from agent.transfer.orders import ReaderOrder
+from agent.transfer.ring import Ring
+from agent.volume.block import FdSource, read
+from agent.volume.ntfs import DamagedRecord, Entry, NtfsVolume, StreamRef
+from agent.volume.opening import open_volume
+
+ENTRIES_PER_MESSAGE = 256
+
+
+class Reader:
+    """Answers an uploader's messages, one after the other."""
+
+    def __init__(self, drive: FdSource, ring: Ring, channel: BlockingChannel) -> None:
+        self._drive = drive
+        self._ring = ring
+        self._channel = channel
+        self._streams: dict[int, StreamRef] = {}
+        self._verbs: dict[str, Callable[[Message], None]] = {
+            "scan": self._scan,
+            "find": self._find,
+            "stream": self._stream,
+            "drop": self._drop,
+            "fill": self._fill,
+        }
+
+    def serve(self, order: ReaderOrder) -> None:
+        """Open the volume, say so, then answer until the uploader hangs up."""
+        opened = open_volume(self._drive, order.credential, allow_unencrypted=order.allow_unencrypted)
+        self._ntfs: NtfsVolume = opened.ntfs
+        self._channel.send(
+            {
+                "is": "opened",
+                "volume": f"{opened.ntfs.serial:016X}",
+                "label": opened.ntfs.label,
+                "dirty": opened.ntfs.is_dirty,
+                "choice": opened.choice,
+                "protection": opened.protection,
+            }
+        )
+        while (message := self._channel.receive()) is not None:
+            self._verbs[message["do"]](message)
+
+    def _scan(self, _: Message) -> None:
+        entries = iter(self._ntfs.scan())
+        while batch := list(islice(entries, ENTRIES_PER_MESSAGE)):
+            rows = [row for entry in batch for row in _rows(entry)]
+            self._channel.send({"is": "entries", "rows": rows})
+        self._channel.send({"is": "scanned"})
+
+    def _find(self, message: Message) -> None:
+        self._channel.send({"is": "found", "rows": [self._row_of(path) for path in message["paths"]]})
+
+    def _row_of(self, path: str) -> list[object] | None:
+        try:
+            entry = self._ntfs.find(path)
+        except UnreadableSectors:
+            raise
+        except NtfsDamaged:
+            return None
+        return next(_rows(entry), None) if entry is not None else None
+
+    def _stream(self, message: Message) -> None:
+        self._streams[message["sid"]] = StreamRef.from_json(message["ref"])
+
+    def _drop(self, message: Message) -> None:
+        self._streams.pop(message["sid"], None)
+
+    def _fill(self, message: Message) -> None:
+        ref, offset = self._streams[message["sid"]], message["offset"]
+        answer: Message = {"is": "filled", "cid": message["cid"]}
+        try:
+            for view in self._ring.views(message["slots"], message["length"]):
+                self._ntfs.read_into(ref, offset, view)
+                offset += len(view)
+        except UnreadableSectors as error:
+            self._still_there()
+            answer["why"] = error.detail
+        except (DiskOperationFailed, NtfsDamaged) as error:
+            answer["why"] = error.detail
+        self._channel.send(answer)
+
+    def _still_there(self) -> None:
+        """A drive that was pulled is one event, not an error for each of its files."""
+        try:
+            read(self._drive, 0, self._drive.sector_size)
+        except UnreadableSectors as error:
+            raise DeviceUnavailable(f"the drive stopped answering ({error.detail})") from None
+
+
+def _rows(entry: Entry | DamagedRecord) -> Iterator[list[object]]:
+    """What the uploader needs of an entry: [path, stream or None, modified, flags, note]."""
+    if isinstance(entry, DamagedRecord):
+        names = list(entry.names) or [f"MFT record {entry.number}"]
+        yield [names, None, 0, "damaged", entry.why]
+        return
+    if entry.is_directory:
+        flags = "directory"
+    elif entry.is_system:
+        flags = "system"
+    elif entry.target is not None:
+        flags = "link"
+    else:
+        flags = "file"
+    streams: list[StreamRef | None] = [*entry.streams] or [None]
+    for stream in streams:
+        yield [
+            list(entry.path),
+            stream.to_json() if stream is not None else None,
+            entry.modified,
+            flags,
+            entry.target or "",
+        ]
+
+
+def restrict() -> None:
+    """No core dump that could hold a key, no file that grows, no signal but from the pair's owner."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _read_order(fd: int) -> Any:
+    with os.fdopen(fd, "rb") as pipe:
+        return json.load(pipe)
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until the uploader hangs up; errors of the tree are sent, not printed."""
+    device_fd, ring_fd, socket_fd, order_fd = map(int, arguments)
+    restrict()
+    order = ReaderOrder.from_json(_read_order(order_fd))
+    channel = BlockingChannel(socket.socket(fileno=socket_fd))
+    reader = Reader(
+        FdSource(device_fd, order.size_bytes, order.sector_size), Ring(ring_fd, order.slot_count), channel
+    )
+    try:
+        reader.serve(order)
+    except (BrokenPipeError, ConnectionResetError, BadFrame):
+        return 0
+    except IngestError as error:
+        channel.send({"is": "error", "id": error.id, "detail": error.detail})
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,105 @@
+"""The shared memory between reader and uploader: a fixed number of equal slots.
+
+The uploader owns the slots: it takes some, tells the reader to fill them, sends them and puts them
+back. So memory is a constant, whatever the sizes of files, and nothing is ever waited for twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import os
+from collections import deque
+
+SLOT_BYTES = 512 * 1024
+"""A window: decryption, checksum and sending are each fastest near this size (measured)."""
+
+
+class Ring:
+    """``slot_count`` slots of SLOT_BYTES in an anonymous file that both processes map."""
+
+    def __init__(self, fd: int, slot_count: int) -> None:
+        self.fd = fd
+        self.slot_count = slot_count
+        self._map = mmap.mmap(fd, slot_count * SLOT_BYTES)
+        self._view = memoryview(self._map)
+
+    @classmethod
+    def create(cls, slot_count: int) -> Ring:
+        """A new ring; its descriptor is to be inherited by both processes."""
+        fd = os.memfd_create("ingest-ring")
+        os.ftruncate(fd, slot_count * SLOT_BYTES)
+        return cls(fd, slot_count)
+
+    def slot(self, number: int, length: int = SLOT_BYTES) -> memoryview:
+        """The first ``length`` bytes of a slot, writable."""
+        if not (0 <= number < self.slot_count and 0 <= length <= SLOT_BYTES):
+            raise IndexError(f"slot {number}, {length} bytes")
+        start = number * SLOT_BYTES
+        return self._view[start : start + length]
+
+    def views(self, slots: list[int], length: int) -> list[memoryview]:
+        """``length`` bytes spread over ``slots`` in order, a view a slot."""
+        views = []
+        for number in slots:
+            part = min(length, SLOT_BYTES)
+            views.append(self.slot(number, part))
+            length -= part
+        return views
+
+    def close(self) -> None:
+        """Unmap and close. Views handed out before must be gone."""
+        self._view.release()
+        self._map.close()
+        os.close(self.fd)
+
+
+def slots_for(length: int) -> int:
+    """How many slots hold ``length`` bytes."""
+    return -(-length // SLOT_BYTES)
+
+
+class SlotPool:
+    """Which slots are free. Takers are served in the order they came, so that order is kept."""
+
+    def __init__(self, slot_count: int) -> None:
+        self._free = list(range(slot_count))
+        self._capacity = slot_count
+        self._waiting: deque[tuple[int, asyncio.Future[list[int]]]] = deque()
+
+    @property
+    def in_use(self) -> int:
+        """Slots that are taken."""
+        return self._capacity - len(self._free)
+
+    async def take(self, count: int) -> list[int]:
+        """``count`` slots; waits until there are as many. ValueError when there never will be."""
+        if count > self._capacity:
+            raise ValueError(f"{count} slots were asked of a ring of {self._capacity}")
+        if not self._waiting and len(self._free) >= count:
+            return self._cut(count)
+        future: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((count, future))
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                self.put_back(future.result())
+            raise
+
+    def put_back(self, slots: list[int]) -> None:
+        """The slots are free again."""
+        self._free.extend(slots)
+        while self._waiting:
+            count, future = self._waiting[0]
+            if future.cancelled():
+                self._waiting.popleft()
+            elif len(self._free) >= count:
+                self._waiting.popleft()
+                future.set_result(self._cut(count))
+            else:
+                return
+
+    def _cut(self, count: int) -> list[int]:
+        taken, self._free = self._free[:count], self._free[count:]
+        return taken

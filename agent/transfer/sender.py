@@ -1,0 +1,168 @@
+"""Puts one blob: the disposition is decided by the store's own conditions, never by looking first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from agent.blobs.store import BlobStore, Body
+from agent.errors import BlobAlreadyExists, BlobNotFound
+from agent.formats.rename import rename
+from agent.model.blobs import BlobAttributes, BlobName
+from agent.model.codes import Disposition, DispositionStatus
+from agent.model.identity import ContainerName
+from agent.transfer.patience import Patience
+
+MARKER_KEY = "ingestid"
+MAX_RENAMES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a blob is to go. ``marker`` tells our own blob from anybody else's."""
+
+    name: BlobName
+    disposition: Disposition
+    attributes: BlobAttributes
+    marker: str
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where it went. ``is_there`` says that it is whole in the store from an earlier try."""
+
+    name: BlobName
+    status: DispositionStatus
+    is_there: bool = False
+
+
+class NoFreeName(Exception):
+    """Not one of MAX_RENAMES names is free."""
+
+
+class Sender:
+    """Requests of one drive to one store, ``connections`` at a time."""
+
+    def __init__(self, store: BlobStore, patience: Patience, connections: int) -> None:
+        self._store = store
+        self._patience = patience
+        self._room = asyncio.Semaphore(connections)
+        self._containers: dict[ContainerName, asyncio.Task[None]] = {}
+
+    async def _call(self, request: Callable[[], Awaitable[None]]) -> None:
+        async with self._room:
+            await self._patience.call(request)
+
+    async def ensure_container(self, container: ContainerName) -> None:
+        """Make the container; asked of the store once."""
+        if container not in self._containers:
+            self._containers[container] = asyncio.ensure_future(
+                self._call(lambda: self._store.ensure_container(container))
+            )
+        await asyncio.shield(self._containers[container])
+
+    async def put_whole(self, target: Target, body: Body, crc64: int) -> Placed:
+        """A block blob in one request. Raises NoFreeName and the store's errors."""
+        return await self._place(
+            target,
+            lambda name, replace: self._store.put_blob(name, body, crc64, target.attributes, replace=replace),
+        )
+
+    async def create_pages(self, target: Target) -> Placed:
+        """A page blob of zeros, to be written by ``put_page``. Raises as ``put_whole``."""
+        placed = await self._place(
+            target,
+            lambda name, replace: self._store.create_page_blob(
+                name, target.length, target.attributes, replace=replace
+            ),
+        )
+        return Placed(placed.name, placed.status)
+
+    async def _place(self, target: Target, put: Callable[[BlobName, bool], Awaitable[None]]) -> Placed:
+        await self.ensure_container(target.name.container)
+        for n in range(1, MAX_RENAMES + 1):
+            name = _nth(target.name, n)
+            status = DispositionStatus.CREATED if n == 1 else DispositionStatus.RENAMED
+            try:
+                await self._call(lambda name=name: put(name, False))  # type: ignore[misc]
+            except BlobAlreadyExists:
+                if await self._is_ours(name, target):
+                    return Placed(name, status, is_there=True)
+                if target.disposition is Disposition.NO_OVERWRITE:
+                    return Placed(name, DispositionStatus.SKIPPED)
+                if target.disposition is Disposition.OVERWRITE:
+                    await self._call(lambda name=name: put(name, True))  # type: ignore[misc]
+                    return Placed(name, DispositionStatus.OVERWRITTEN)
+            else:
+                return Placed(name, status)
+        raise NoFreeName
+
+    async def choose(self, target: Target, first: int = 1) -> Placed:
+        """Where to stage a block blob, from the ``first``-th name on.
+
+        Only a forecast that spares reading and sending in vain: ``commit`` decides.
+        """
+        await self.ensure_container(target.name.container)
+        for n in range(first, MAX_RENAMES + 1):
+            name = _nth(target.name, n)
+            status = DispositionStatus.CREATED if n == 1 else DispositionStatus.RENAMED
+            marker = await self._marker(name, target.length)
+            if marker is None:
+                return Placed(name, status)
+            if marker == target.marker:
+                return Placed(name, status, is_there=True)
+            if target.disposition is Disposition.NO_OVERWRITE:
+                return Placed(name, DispositionStatus.SKIPPED)
+            if target.disposition is Disposition.OVERWRITE:
+                return Placed(name, DispositionStatus.OVERWRITTEN)
+        raise NoFreeName
+
+    async def commit(self, target: Target, name: BlobName, block_ids: Sequence[str]) -> bool:
+        """Commit staged blocks under ``name``; False when another blob has got there first."""
+        replace = target.disposition is Disposition.OVERWRITE
+        try:
+            await self._call(
+                lambda: self._store.put_block_list(name, block_ids, target.attributes, replace=replace)
+            )
+        except BlobAlreadyExists:
+            return await self._is_ours(name, target)
+        return True
+
+    async def put_block(self, name: BlobName, block_id: str, body: Body, crc64: int) -> None:
+        """Stage one block."""
+        await self._call(lambda: self._store.put_block(name, block_id, body, crc64))
+
+    async def put_page(self, name: BlobName, offset: int, body: Body, crc64: int) -> None:
+        """Write one range of pages."""
+        await self._call(lambda: self._store.put_page(name, offset, body, crc64))
+
+    async def put_report(self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes) -> None:
+        """One of our own logs, whose name nobody else uses."""
+        await self._call(lambda: self._store.put_blob(name, body, crc64, attributes, replace=True))
+
+    async def commit_report(self, name: BlobName, ids: Sequence[str], attributes: BlobAttributes) -> None:
+        """A log that was staged in blocks."""
+        await self._call(lambda: self._store.put_block_list(name, ids, attributes, replace=True))
+
+    async def staged(self, name: BlobName) -> Mapping[str, int]:
+        """Uncommitted blocks, id to length."""
+        async with self._room:
+            return await self._patience.call(lambda: self._store.uncommitted_blocks(name))
+
+    async def _is_ours(self, name: BlobName, target: Target) -> bool:
+        return await self._marker(name, target.length) == target.marker
+
+    async def _marker(self, name: BlobName, length: int) -> str | None:
+        """The marker of the blob that is there, "" if it is not of that length; None if none is there."""
+        try:
+            async with self._room:
+                found = await self._patience.call(lambda: self._store.properties(name))
+        except BlobNotFound:
+            return None
+        return found.attributes.metadata.get(MARKER_KEY, "") if found.size_bytes == length else ""
+
+
+def _nth(name: BlobName, n: int) -> BlobName:
+    return name if n == 1 else BlobName.of(name.container, rename(name.path, n))

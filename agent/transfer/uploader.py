@@ -1,0 +1,276 @@
+"""The uploader process: network, credential and journal, and no device.
+
+Its order comes as one JSON line on standard input, followed by commands (``stop``: settle what is
+under way and keep the place; ``cancel``: the same, and account for the rest as cancelled). What
+happens goes to standard output, a JSON event a line. The end of standard input means that the
+station is gone: the same as ``stop``.
+
+    python -m agent.transfer.uploader RING_FD SOCKET_FD
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from agent.blobs.opening import open_store
+from agent.blobs.store import BlobStore
+from agent.errors import IngestError, StoreRefused
+from agent.formats.lognames import LogPlace, ReportKind
+from agent.model.codes import DispositionStatus, DriveStatus, LogLevel
+from agent.model.tally import Tally
+from agent.transfer import inventory
+from agent.transfer.books import Books
+from agent.transfer.events import emit, error_fields, tally_fields
+from agent.transfer.items import Item, marker
+from agent.transfer.journal import Journal
+from agent.transfer.link import ReaderLink
+from agent.transfer.mover import Mover
+from agent.transfer.orders import UploadOrder
+from agent.transfer.patience import Patience
+from agent.transfer.reports import Report, Reporter, upload
+from agent.transfer.ring import Ring, SlotPool
+from agent.transfer.sender import Sender
+from agent.transfer.sides import read_side_files
+
+
+class Uploader:
+    """Moves one drive."""
+
+    def __init__(self, order: UploadOrder, link: ReaderLink, store: BlobStore) -> None:
+        self._order, self._link, self._store = order, link, store
+        self.stop = asyncio.Event()
+        self._cancelled = False
+        self._patience = Patience(order.give_up_after_s, self.stop)
+        self._sender = Sender(store, self._patience, order.connections)
+        self._reporter = Reporter(
+            order.job, order.serial, LogPlace(order.diagnostics), order.spool, order.block_bytes
+        )
+        self._journal: Journal | None = None
+        self._moved_any = False
+
+    def command(self, word: str) -> None:
+        """``stop`` or ``cancel``."""
+        self._cancelled = self._cancelled or word == "cancel"
+        self.stop.set()
+
+    async def run(self) -> None:
+        """To the end, whatever it is; the last event is ``finished``, ``paused`` or ``interrupted``."""
+        try:
+            await self._run()
+        except IngestError as error:
+            await self._end_with(error)
+        finally:
+            if self._journal is not None:
+                self._journal.close()
+
+    async def _run(self) -> None:
+        async with _listening(self._link):
+            await self._sender.ensure_container(self._order.diagnostics)
+            opened = await self._link.answer("opened")
+            emit("opened", **{key: opened.get(key) for key in _OPENED})
+            volume = str(opened.get("volume"))[:16]
+            journal = self._journal = await asyncio.to_thread(self._open_journal, volume)
+            if not journal.is_complete:
+                await self._take_inventory(journal)
+            await read_side_files(self._link, journal)
+            await self._move(journal, volume)
+        if self._cancelled:
+            await asyncio.to_thread(journal.cancel_pending, "the job was cancelled")
+        if self.stop.is_set() and not self._cancelled:
+            emit("interrupted")
+            return
+        await self._finish(journal)
+
+    def _open_journal(self, volume: str) -> Journal:
+        order = self._order
+        return Journal(
+            order.journal,
+            {
+                "job": str(order.job),
+                "serial": order.serial.normal,
+                "volume": volume,
+                "manifest": f"{order.manifest_file or ''} {order.manifest_hash or ''}",
+                "destination": str(order.destination or ""),
+                "disposition": order.disposition,
+            },
+        )
+
+    async def _take_inventory(self, journal: Journal) -> None:
+        order = self._order
+        if order.manifest_file is None:
+            assert order.destination is not None
+            await inventory.of_volume(self._link, journal, order.destination, order.disposition, _counting)
+            return
+        taker = inventory.ManifestInventory(self._link, journal, order.serial, _counting)
+        copy_to = self._manifest_copy if order.backup_manifest else None
+        for warning in await taker.take(order.manifest_file, order.manifest_hash, copy_to):
+            emit("manifest.warning", detail=warning)
+
+    @property
+    def _manifest_copy(self) -> Any:
+        return self._order.spool / "manifest.private"
+
+    async def _move(self, journal: Journal, volume: str) -> None:
+        order = self._order
+        books = Books(journal, self._progress)
+        await books.load()
+
+        def marker_of(item: Item) -> str:
+            return marker(str(order.job), order.serial.normal, volume, item.seq, item.file_path)
+
+        mover = Mover(
+            self._link,
+            self._sender,
+            journal,
+            books,
+            marker_of=marker_of,
+            block_bytes=order.block_bytes,
+            stop=self.stop,
+        )
+        keeper = asyncio.create_task(books.keep())
+        try:
+            self._moved_any = True
+            await mover.move()
+        except BaseExceptionGroup as group:
+            raise _first_of_tree(group) from None
+        finally:
+            keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await keeper
+            await books.flush()
+
+    def _progress(self, tally: Tally, percent: int) -> None:
+        emit("progress", percent=percent, waiting=self._patience.waiting_for, **tally_fields(tally))
+
+    async def _finish(self, journal: Journal) -> None:
+        tally = await asyncio.to_thread(journal.tally)
+        if not tally.balances:
+            raise AssertionError(f"the books do not balance: {tally}")
+        status = await asyncio.to_thread(_status, journal, tally)
+        overwritten = await asyncio.to_thread(journal.has_any, DispositionStatus.OVERWRITTEN)
+        await self._report(journal, status, tally, overwritten=overwritten)
+
+    async def _report(
+        self, journal: Journal | None, status: DriveStatus, tally: Tally, **extra: object
+    ) -> None:
+        """Write the logs, put them into the store, and say so; where they cannot go they stay here."""
+        self.stop.clear()
+        addresses: dict[str, str] = {}
+        for make in self._reports(journal, status):
+            report: Report = await asyncio.to_thread(make)
+            addresses[report.kind] = str(report.path)
+            try:
+                addresses[report.kind] = await upload(report, self._store, self._sender)
+            except IngestError as error:
+                emit("log.kept", path=str(report.path), **error_fields(error))
+        emit("finished", status=status, logs=addresses, **tally_fields(tally), **extra)
+
+    def _reports(self, journal: Journal | None, status: DriveStatus) -> Iterator[Any]:
+        yield lambda: self._reporter.log(ReportKind.ERROR, journal, status)
+        if self._order.log_level is LogLevel.VERBOSE:
+            yield lambda: self._reporter.log(ReportKind.VERBOSE, journal, status)
+        if self._order.backup_manifest and self._manifest_copy.exists():
+            yield self._back_up_manifest
+
+    def _back_up_manifest(self) -> Report:
+        report = self._reporter.manifest(self._manifest_copy)
+        self._manifest_copy.unlink()
+        return report
+
+    async def _end_with(self, error: IngestError) -> None:
+        """A drive's own trouble ends it; the station's and the network's pause it."""
+        if self.stop.is_set() and error.retriable:
+            emit("interrupted")
+        elif _ends_the_drive(error) and not (isinstance(error, StoreRefused) and self._moved_any):
+            assert error.status is not None
+            await self._report(None, error.status, Tally(), **error_fields(error))
+        else:
+            emit("paused", **error_fields(error))
+
+
+_OPENED = ("volume", "label", "dirty", "choice", "protection")
+
+
+def _ends_the_drive(error: IngestError) -> bool:
+    return error.status is not None and error.side in ("drive", "service")
+
+
+def _status(journal: Journal, tally: Tally) -> DriveStatus:
+    if tally.failed.files:
+        return DriveStatus.COMPLETED_WITH_ERRORS
+    if tally.skipped.files or journal.has_any(DispositionStatus.RENAMED):
+        return DriveStatus.COMPLETED_WITH_WARNINGS
+    return DriveStatus.COMPLETED
+
+
+def _counting(files: int) -> None:
+    emit("inventory", files=files)
+
+
+def _first_of_tree(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that explains the group: ours before any other."""
+    leaves = list(_leaves(group))
+    return next((leaf for leaf in leaves if isinstance(leaf, IngestError)), leaves[0])
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+@asynccontextmanager
+async def _listening(link: ReaderLink) -> AsyncIterator[None]:
+    task = asyncio.create_task(link.listen())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _commands(uploader: Uploader, lines: asyncio.StreamReader) -> None:
+    while line := await lines.readline():
+        uploader.command(line.decode("ascii", "replace").strip())
+    uploader.command("stop")
+
+
+async def _main(ring_fd: int, socket_fd: int) -> None:
+    loop = asyncio.get_running_loop()
+    lines = asyncio.StreamReader(limit=1 << 20)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin.buffer)
+    order = UploadOrder.from_json(json.loads(await lines.readline()))
+    ring = Ring(ring_fd, order.slot_count)
+    reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=socket_fd))
+    link = ReaderLink(reader, writer, ring, SlotPool(order.slot_count))
+    store = open_store(order.store.kind, order.store.address, order.store.credential)
+    uploader = Uploader(order, link, store)
+    commands = asyncio.create_task(_commands(uploader, lines))
+    try:
+        await uploader.run()
+    finally:
+        commands.cancel()
+        writer.close()
+        await store.close()
+
+
+def main(arguments: list[str]) -> int:
+    """Run to the end of the drive."""
+    ring_fd, socket_fd = map(int, arguments)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    asyncio.run(_main(ring_fd, socket_fd))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,132 @@
+"""Queries on jobs. Each takes the connection of an open transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, insert, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from agent.catalog import rows, schema
+from agent.catalog.following import FINISHED_JOBS
+from agent.catalog.keybox import KeyBox
+from agent.errors import JobExists, JobNotFound, MalformedInput, SerialConflict
+from agent.model.identity import JobName
+from agent.model.job import DriveSpec, Job, JobSpec
+from agent.model.states import OPEN_DRIVES, DriveState, JobState
+from agent.model.tally import Tally
+
+OPEN_STATES = tuple(state.value for state in OPEN_DRIVES)
+FINISHED_STATES = tuple(state.value for state in FINISHED_JOBS)
+
+
+async def create(connection: AsyncConnection, spec: JobSpec, box: KeyBox, now: datetime) -> None:
+    """In Creating. Raises JobExists, SerialConflict, MalformedInput for text that cannot be stored."""
+    for one in spec.drives:
+        _refuse_lone_surrogates(one)
+    if (await connection.execute(_by_name(spec.name))).first() is not None:
+        raise JobExists(f"there is a job {spec.name} already")
+    await _refuse_taken_serials(connection, spec)
+    result = await connection.execute(insert(schema.job).values(_job_columns(spec, now)))
+    key = result.inserted_primary_key
+    assert key is not None
+    await connection.execute(
+        insert(schema.drive),
+        [_drive_columns(key[0], place, one, spec.name, box) for place, one in enumerate(spec.drives)],
+    )
+
+
+async def load(connection: AsyncConnection, name: JobName) -> tuple[int, Job]:
+    """The row's id and the job; raises JobNotFound."""
+    row = (await connection.execute(_by_name(name))).first()
+    if row is None:
+        raise JobNotFound(f"there is no job {name}")
+    return row.id, (await with_drives(connection, [row]))[0]
+
+
+async def page(
+    connection: AsyncConnection, after: tuple[datetime, int] | None, size: int
+) -> tuple[list[Job], tuple[datetime, int] | None]:
+    """Up to ``size`` jobs in the order they were created, and where the next page begins."""
+    table = schema.job
+    query = select(table).order_by(table.c.created, table.c.id).limit(size)
+    if after is not None:
+        query = query.where(tuple_(table.c.created, table.c.id) > after)
+    found = (await connection.execute(query)).all()
+    last = (found[-1].created, found[-1].id) if len(found) == size else None
+    return await with_drives(connection, found), last
+
+
+async def with_drives(connection: AsyncConnection, found: Sequence[rows.AnyRow]) -> list[Job]:
+    """Jobs of these rows, in their order, each with its drives in the order of the request."""
+    table = schema.drive
+    query = select(table).where(table.c.job_id.in_([row.id for row in found])).order_by(table.c.position)
+    drives = (await connection.execute(query)).all()
+    return [rows.job(row, [one for one in drives if one.job_id == row.id]) for row in found]
+
+
+async def change(connection: AsyncConnection, job_id: int, **values: Any) -> None:
+    """Sets columns of a job."""
+    await connection.execute(update(schema.job).where(schema.job.c.id == job_id).values(**values))
+
+
+def _by_name(name: JobName) -> Select[Any]:
+    return select(schema.job).where(schema.job.c.name == name.text)
+
+
+async def _refuse_taken_serials(connection: AsyncConnection, spec: JobSpec) -> None:
+    query = (
+        select(schema.drive.c.serial_shown, schema.job.c.name)
+        .join(schema.job, schema.job.c.id == schema.drive.c.job_id)
+        .where(
+            schema.drive.c.serial.in_([one.serial.normal for one in spec.drives]),
+            schema.drive.c.state.in_(OPEN_STATES),
+            schema.job.c.state.not_in(FINISHED_STATES),
+            schema.job.c.cancel_requested.is_(False),
+        )
+    )
+    taken = (await connection.execute(query)).first()
+    if taken is not None:
+        raise SerialConflict(f"drive {taken.serial_shown} is already specified by the open job {taken.name}")
+
+
+def _refuse_lone_surrogates(one: DriveSpec) -> None:
+    for text in (one.manifest_file, one.header_hash):
+        if any("\ud800" <= ch <= "\udfff" for ch in text or ""):
+            raise MalformedInput(f"drive {one.serial}: {ascii(text)[:80]} holds half a character")
+
+
+def _job_columns(spec: JobSpec, now: datetime) -> dict[str, Any]:
+    place = spec.destination
+    return {
+        "name": spec.name.text,
+        "state": JobState.CREATING.value,
+        "destination_container": place.container.text if place else None,
+        "destination_prefix": place.prefix if place else None,
+        "disposition": spec.disposition.value,
+        "diagnostics": spec.diagnostics.text,
+        "log_level": spec.log_level.value,
+        "backup_manifest": spec.backup_manifest,
+        "allow_unencrypted": spec.allow_unencrypted,
+        "cancel_requested": False,
+        "created": now,
+        "updated": now,
+    }
+
+
+def _drive_columns(job_id: int, place: int, one: DriveSpec, job: JobName, box: KeyBox) -> dict[str, Any]:
+    return {
+        "job_id": job_id,
+        "position": place,
+        "serial": one.serial.normal,
+        "serial_shown": one.serial.shown,
+        "state": DriveState.SPECIFIED.value,
+        "sealed_key": None if one.credential is None else box.seal(one.credential, job, one.serial),
+        "manifest_file": one.manifest_file,
+        "manifest_hash": one.manifest_hash,
+        "header_hash": one.header_hash,
+        "percent_complete": 0,
+        **rows.tally_columns(Tally()),
+    }

@@ -1,0 +1,109 @@
+"""The tables as they are now. ``migrations/`` leads every older file here; a test compares the two."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.engine import Dialect
+
+metadata = MetaData()
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A time that is UTC in the program and in the file; a naive time is a bug and raises."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """To the form the file keeps: UTC without an offset."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone cannot be stored")
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Back to an aware time."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+job = Table(
+    "job",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("state", Text, nullable=False),
+    Column("destination_container", Text),
+    Column("destination_prefix", Text),
+    Column("disposition", Text, nullable=False),
+    Column("diagnostics", Text, nullable=False),
+    Column("log_level", Text, nullable=False),
+    Column("backup_manifest", Boolean, nullable=False),
+    Column("allow_unencrypted", Boolean, nullable=False),
+    Column("cancel_requested", Boolean, nullable=False),
+    Column("created", UtcTime, nullable=False),
+    Column("updated", UtcTime, nullable=False),
+    Index("job_by_created", "created", "id"),
+)
+
+drive = Table(
+    "drive",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("job_id", Integer, ForeignKey("job.id", ondelete="CASCADE"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("serial", Text, nullable=False),
+    Column("serial_shown", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    # The state in which the copy ended; it still tells clean from faulty once the drive is shipped back.
+    Column("outcome", Text),
+    Column("sealed_key", LargeBinary),
+    Column("manifest_file", Text),
+    Column("manifest_hash", Text),
+    Column("header_hash", Text, nullable=False),
+    Column("copy_status", Text),
+    Column("percent_complete", Integer, nullable=False),
+    Column("discovered_files", BigInteger, nullable=False),
+    Column("discovered_bytes", BigInteger, nullable=False),
+    Column("done_files", BigInteger, nullable=False),
+    Column("done_bytes", BigInteger, nullable=False),
+    Column("failed_files", BigInteger, nullable=False),
+    Column("failed_bytes", BigInteger, nullable=False),
+    Column("skipped_files", BigInteger, nullable=False),
+    Column("skipped_bytes", BigInteger, nullable=False),
+    Column("error_log_uri", Text),
+    Column("verbose_log_uri", Text),
+    Column("manifest_uri", Text),
+    UniqueConstraint("job_id", "serial", name="drive_once_a_job"),
+    Index("drive_by_serial", "serial"),
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    Column("who", Text, nullable=False),
+    # Names, not references: an event outlives its job, and an extra drive belongs to none.
+    Column("job", Text),
+    Column("serial", Text),
+    Column("what", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Index("event_by_job", "job", "id"),
+)

@@ -30,7 +30,7 @@ _BLOB: dict[BlobStatus, str] = {
 _CHUNK: dict[ChunkStatus, str] = {
     ChunkStatus.COMMITTED: "arrived, but other parts of the blob are missing",
     ChunkStatus.UNCOMMITTED: "were sent, but are not part of the blob",
-    ChunkStatus.CORRUPTED: "do not match the hash in the drive manifest: they changed after the drive was prepared",
+    ChunkStatus.CORRUPTED: "do not match the hash in the drive manifest: they are not what was prepared",
     ChunkStatus.FILE_UNEXPECTED_END: "are missing: the file on the drive ends before them",
     ChunkStatus.BLOB_UNEXPECTED_END: "are missing: the blob ends before them",
     ChunkStatus.BLOB_REQUEST_FAILED: "are missing: the service refused the request",

@@ -15,6 +15,9 @@ MARK_TARGET = "drive-ingest-agent"
 MARK_TEXT = 'file-paths="percent-escaped"'
 """The processing instruction at the head of a document whose file paths are so escaped."""
 
+REASON_PREFIX = "reason: "
+"""Begins the processing instruction within a blob that tells why, which the format has no element for."""
+
 _FOREIGN = "\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"
 _ESCAPED = re.compile(f"[{_FOREIGN}]|%(?=[0-9A-Fa-f]{{2}})")
 _ONLY_FOREIGN = re.compile(f"[{_FOREIGN}]")

@@ -95,6 +95,8 @@ class DriveLogWriter:
     def _blob(self, record: BlobRecord) -> None:
         self._xml.write("\n  ")
         with self._xml.element("Blob", Status=str(record.status)):
+            if record.reason:
+                self._line("    ", _reason(record.reason))
             for leaf in _leaves(record):
                 self._line("    ", leaf)
             if record.type is not None:
@@ -144,6 +146,12 @@ def _leaves(record: BlobRecord) -> Iterable[etree._Element]:
     yield _leaf("Length", str(record.length))
     if record.disposition is not None and record.disposition_status is not None:
         yield _leaf("ImportDisposition", record.disposition, {"Status": str(record.disposition_status)})
+
+
+def _reason(text: str) -> etree._ProcessingInstruction:
+    return etree.ProcessingInstruction(
+        carry.MARK_TARGET, carry.REASON_PREFIX + carry.printable(" ".join(text.split())).replace("?>", "? >")
+    )
 
 
 def _chunk_attributes(chunk: ChunkRecord) -> dict[str, str]:

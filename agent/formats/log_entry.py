@@ -43,6 +43,7 @@ class EntryBuilder:
         self._paths: dict[tuple[str, str], HashedPath] = {}
         self._hash = b""
         self._is_foreign = False
+        self.reason = ""
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         """A child begins."""
@@ -93,6 +94,7 @@ class EntryBuilder:
             code=self._attributes.get("Status", "").strip(),
             source=None if source is None else self._file_path(source),
             length=self._size("SizeInBytes" if "SizeInBytes" in self._texts else "Length"),
+            message=self.reason or None,
             record=record,
             # Without a record nobody looks at the parts, so anything odd in them must show here.
             is_unclear=record is None and (self._is_foreign or self._is_odd()),
@@ -132,6 +134,7 @@ class EntryBuilder:
             properties=self._side("Properties"),
             snapshot=self._bare("Snapshot"),
             last_modified=self._bare("LastModified"),
+            reason=self.reason,
         )
 
     def _bare(self, tag: str) -> str | None:

@@ -135,7 +135,9 @@ class _Reading:
         )
 
     def instruction(self, target: str, text: str) -> None:
-        """A processing instruction: the mark of our own logs."""
+        """A processing instruction: the mark of our own logs, or the reason within a blob."""
+        if target == carry.MARK_TARGET and text.startswith(carry.REASON_PREFIX) and self._entry is not None:
+            self._entry.reason = text.removeprefix(carry.REASON_PREFIX)
         self._escaped = self._escaped or (target == carry.MARK_TARGET and carry.MARK_TEXT in text)
 
     def knows(self, parent: str, tag: str) -> bool:

@@ -78,7 +78,9 @@ def sentences(entries: Iterable[LogEntry | LogSummary]) -> Iterator[str]:
 def _entry(entry: LogEntry) -> Iterator[str]:
     name = _shown(entry.target)
     origin = f" (from {_shown(entry.source)})" if entry.source else ""
-    if entry.is_skipped:
+    if entry.is_skipped and entry.message:
+        yield f"Blob {name}{origin} was not imported: {_one_line(entry.message)}."
+    elif entry.is_skipped:
         yield (
             f"Blob {name}{origin} was left as it was, because a blob of that name existed already; "
             "the drive's file was not imported, and the two were not compared."
@@ -88,6 +90,8 @@ def _entry(entry: LogEntry) -> Iterator[str]:
         yield f"{what}: {_one_line(entry.message)}." if entry.message else f"{what}."
     elif entry.is_failed and entry.record is not None:
         yield from _failed_blob(name, origin, entry.record)
+        if entry.message:
+            yield f"The station says of it: {_one_line(entry.message)}."
     elif entry.is_failed:
         said = _one_line(entry.message) if entry.message else "the log tells no more"
         yield f"Blob {name}{origin} failed with {_shown(entry.code)}: {said}."

@@ -55,6 +55,8 @@ class BlobRecord:
     properties: SideFileRecord | None = None
     snapshot: str | None = None
     last_modified: str | None = None
+    reason: str = ""
+    """One line in plain words, for a reader of the log; the format itself has no place for it."""
 
     @property
     def is_failed(self) -> bool:

@@ -10,10 +10,18 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from agent.errors import IngestError
 from agent.model.tally import Count, Tally
+
+class Tell(Protocol):
+    """Where events go."""
+
+    def __call__(self, event: str, **fields: object) -> None:
+        """Tell one event."""
+        ...
+
 
 _PARTS = ("discovered", "done", "failed", "skipped")
 

@@ -62,6 +62,10 @@ class BlockingChannel:
         self._sock = sock
         self._file = sock.makefile("rb")
 
+    def close(self) -> None:
+        """Hang up; the socket itself is its owner's."""
+        self._file.close()
+
     def send(self, message: Message) -> None:
         """Raises OSError when the other side is gone."""
         self._sock.sendall(pack(message))

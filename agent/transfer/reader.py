@@ -22,7 +22,7 @@ from agent.errors import DeviceUnavailable, DiskOperationFailed, IngestError, Nt
 from agent.transfer.frames import BadFrame, BlockingChannel, Message
 from agent.transfer.orders import ReaderOrder
 from agent.transfer.ring import Ring
-from agent.volume.block import FdSource, read
+from agent.volume.block import BlockSource, FdSource, read
 from agent.volume.ntfs import DamagedRecord, Entry, NtfsVolume, StreamRef
 from agent.volume.opening import open_volume
 
@@ -32,7 +32,7 @@ ENTRIES_PER_MESSAGE = 256
 class Reader:
     """Answers an uploader's messages, one after the other."""
 
-    def __init__(self, drive: FdSource, ring: Ring, channel: BlockingChannel) -> None:
+    def __init__(self, drive: BlockSource, ring: Ring, channel: BlockingChannel) -> None:
         self._drive = drive
         self._ring = ring
         self._channel = channel

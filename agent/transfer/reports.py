@@ -101,6 +101,7 @@ class Reporter:
             chunks=() if outcome.state is ItemState.SKIPPED else tuple(self._chunks(item, outcome)),
             disposition=item.disposition,
             disposition_status=outcome.disposition_status,
+            reason=outcome.note,
             metadata=_side(journal, side.list_metadata, side.metadata, outcome, outcome.metadata_status),
             properties=_side(
                 journal, side.list_properties, side.properties, outcome, outcome.properties_status

@@ -15,7 +15,7 @@ import json
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -27,7 +27,7 @@ from agent.model.codes import DispositionStatus, DriveStatus, LogLevel
 from agent.model.tally import Tally
 from agent.transfer import inventory
 from agent.transfer.books import Books
-from agent.transfer.events import emit, error_fields, tally_fields
+from agent.transfer.events import Tell, emit, error_fields, tally_fields
 from agent.transfer.items import Item, marker
 from agent.transfer.journal import Journal
 from agent.transfer.link import ReaderLink
@@ -43,8 +43,8 @@ from agent.transfer.sides import read_side_files
 class Uploader:
     """Moves one drive."""
 
-    def __init__(self, order: UploadOrder, link: ReaderLink, store: BlobStore) -> None:
-        self._order, self._link, self._store = order, link, store
+    def __init__(self, order: UploadOrder, link: ReaderLink, store: BlobStore, tell: Tell = emit) -> None:
+        self._order, self._link, self._store, self._tell = order, link, store, tell
         self.stop = asyncio.Event()
         self._cancelled = False
         self._patience = Patience(order.give_up_after_s, self.stop)
@@ -74,19 +74,35 @@ class Uploader:
         async with _listening(self._link):
             await self._sender.ensure_container(self._order.diagnostics)
             opened = await self._link.answer("opened")
-            emit("opened", **{key: opened.get(key) for key in _OPENED})
+            self._tell("opened", **{key: opened.get(key) for key in _OPENED})
             volume = str(opened.get("volume"))[:16]
             journal = self._journal = await asyncio.to_thread(self._open_journal, volume)
-            if not journal.is_complete:
-                await self._take_inventory(journal)
-            await read_side_files(self._link, journal)
-            await self._move(journal, volume)
+            if await self._unless_stopped(self._prepare(journal)):
+                await self._move(journal, volume)
         if self._cancelled:
             await asyncio.to_thread(journal.cancel_pending, "the job was cancelled")
         if self.stop.is_set() and not self._cancelled:
-            emit("interrupted")
+            self._tell("interrupted")
             return
         await self._finish(journal)
+
+    async def _prepare(self, journal: Journal) -> None:
+        if not journal.is_complete:
+            await self._take_inventory(journal)
+        await read_side_files(self._link, journal)
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Do work that need not be settled; False when it was cut short."""
+        task, stop = asyncio.create_task(work), asyncio.create_task(self.stop.wait())
+        await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if task.done():
+            task.result()
+            return True
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        return False
 
     def _open_journal(self, volume: str) -> Journal:
         order = self._order
@@ -106,12 +122,12 @@ class Uploader:
         order = self._order
         if order.manifest_file is None:
             assert order.destination is not None
-            await inventory.of_volume(self._link, journal, order.destination, order.disposition, _counting)
+            await inventory.of_volume(self._link, journal, order.destination, order.disposition, self._counting)
             return
-        taker = inventory.ManifestInventory(self._link, journal, order.serial, _counting)
+        taker = inventory.ManifestInventory(self._link, journal, order.serial, self._counting)
         copy_to = self._manifest_copy if order.backup_manifest else None
         for warning in await taker.take(order.manifest_file, order.manifest_hash, copy_to):
-            emit("manifest.warning", detail=warning)
+            self._tell("manifest.warning", detail=warning)
 
     @property
     def _manifest_copy(self) -> Any:
@@ -146,8 +162,11 @@ class Uploader:
                 await keeper
             await books.flush()
 
+    def _counting(self, files: int) -> None:
+        self._tell("inventory", files=files)
+
     def _progress(self, tally: Tally, percent: int) -> None:
-        emit("progress", percent=percent, waiting=self._patience.waiting_for, **tally_fields(tally))
+        self._tell("progress", percent=percent, waiting=self._patience.waiting_for, **tally_fields(tally))
 
     async def _finish(self, journal: Journal) -> None:
         tally = await asyncio.to_thread(journal.tally)
@@ -169,8 +188,8 @@ class Uploader:
             try:
                 addresses[report.kind] = await upload(report, self._store, self._sender)
             except IngestError as error:
-                emit("log.kept", path=str(report.path), **error_fields(error))
-        emit("finished", status=status, logs=addresses, **tally_fields(tally), **extra)
+                self._tell("log.kept", path=str(report.path), **error_fields(error))
+        self._tell("finished", status=status, logs=addresses, **tally_fields(tally), **extra)
 
     def _reports(self, journal: Journal | None, status: DriveStatus) -> Iterator[Any]:
         yield lambda: self._reporter.log(ReportKind.ERROR, journal, status)
@@ -187,12 +206,12 @@ class Uploader:
     async def _end_with(self, error: IngestError) -> None:
         """A drive's own trouble ends it; the station's and the network's pause it."""
         if self.stop.is_set() and error.retriable:
-            emit("interrupted")
+            self._tell("interrupted")
         elif _ends_the_drive(error) and not (isinstance(error, StoreRefused) and self._moved_any):
             assert error.status is not None
             await self._report(None, error.status, Tally(), **error_fields(error))
         else:
-            emit("paused", **error_fields(error))
+            self._tell("paused", **error_fields(error))
 
 
 _OPENED = ("volume", "label", "dirty", "choice", "protection")
@@ -208,10 +227,6 @@ def _status(journal: Journal, tally: Tally) -> DriveStatus:
     if tally.skipped.files or journal.has_any(DispositionStatus.RENAMED):
         return DriveStatus.COMPLETED_WITH_WARNINGS
     return DriveStatus.COMPLETED
-
-
-def _counting(files: int) -> None:
-    emit("inventory", files=files)
 
 
 def _first_of_tree(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,18 +84,12 @@ class Journal:
             raise StateUnusable(f"the journal {path.name} cannot be opened: {error}") from error
 
     def _open(self, path: Path) -> sqlite3.Connection:
-        db = _connect(path)
-        try:
-            known = dict(db.execute("SELECT key, value FROM meta"))
-        except sqlite3.DatabaseError:
-            known = {}
         wanted = {**self._identity, "schema": str(SCHEMA_VERSION)}
-        if all(known.get(key) == value for key, value in wanted.items()):
-            return db
-        db.close()
+        found = _reopen(path, wanted)
+        if found is not None:
+            return found
         for leftover in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
-            with suppress(FileNotFoundError):
-                leftover.unlink()
+            leftover.unlink(missing_ok=True)
         db = _connect(path)
         db.executescript(_SCHEMA)
         with db:
@@ -321,6 +314,26 @@ _ITEM = "seq, file_path, blob, type, length, disposition, stream, modified, side
 _OUTCOME = (
     "state, blob_status, disposition_status, final_blob, note, pieces, metadata_status, properties_status"
 )
+
+
+def _reopen(path: Path, wanted: Mapping[str, str]) -> sqlite3.Connection | None:
+    """The journal that is there, if it is one and of this drive."""
+    if not path.exists():
+        return None
+    db: sqlite3.Connection | None = None
+    try:
+        db = _connect(path)
+        known = dict(db.execute("SELECT key, value FROM meta"))
+    except sqlite3.DatabaseError as error:
+        if db is not None:
+            db.close()
+        if error.sqlite_errorcode in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR):
+            return None
+        raise
+    if all(known.get(key) == value for key, value in wanted.items()):
+        return db
+    db.close()
+    return None
 
 
 def _connect(path: Path) -> sqlite3.Connection:

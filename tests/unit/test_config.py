@@ -1,0 +1,96 @@
+"""Settings, and what is said of wrong ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent import config
+from agent.errors import ConfigInvalid
+
+GOOD = """
+state_dir = "{0}/state"
+
+[store]
+kind = "azure"
+address = "https://acct.blob.core.windows.net"
+credential_file = "{0}/key"
+
+[transfer]
+ring_mib = 128
+connections = 4
+
+[[image]]
+path = "/dev/loop7"
+serial = "WD 1"
+bay = "3"
+sector_size = 4096
+"""
+
+
+def _load(tmp_path: Path, text: str, **environment: str) -> config.Settings:
+    file = tmp_path / "agent.toml"
+    file.write_text(text.format(tmp_path))
+    return config.load(file, environment)
+
+
+def test_a_whole_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("c2VjcmV0\n")
+    settings = _load(tmp_path, GOOD)
+    assert settings.state_dir == tmp_path / "state"
+    assert settings.store.credential is not None
+    assert settings.store.credential.reveal() == "c2VjcmV0"
+    assert settings.transfer.slot_count == 256
+    assert settings.images[0].serial.normal == "WD1"
+    assert "c2VjcmV0" not in repr(settings)
+
+
+def test_without_a_file_the_embedded_store_is_used(tmp_path: Path) -> None:
+    settings = config.load(None, {"INGEST_AGENT_STATE": str(tmp_path)})
+    assert settings.store.kind == "directory"
+    assert settings.store.address == str(tmp_path / "blobs")
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("x")
+    settings = _load(tmp_path, GOOD, INGEST_AGENT_STORE_ADDRESS="http://127.0.0.1:1/a")
+    assert settings.store.address == "http://127.0.0.1:1/a"
+
+
+def test_a_credential_may_come_from_the_service_manager(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("key")
+    text = '[store]\nkind = "azure"\naddress = "https://a.example"\n'
+    settings = _load(tmp_path, text, CREDENTIALS_DIRECTORY=str(tmp_path))
+    assert settings.store.credential is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = 1", "no setting x"),
+        ("[store]\nkind = 's3'", "store.kind is 's3'"),
+        ("[store]\nkind = 'azure'", "store.address is missing"),
+        ("[store]\nkind = 'azure'\naddress = 'https://a.example'", "store.credential_file is missing"),
+        (
+            "[store]\nkind = 'azure'\naddress = 'https://a.example'\ncredential_file = '/nowhere'",
+            "/nowhere cannot be read",
+        ),
+        ("[transfer]\nring_mib = 'much'", "transfer.ring_mib must be a number"),
+        ("[transfer]\nblock_mib = 64", "at least four times"),
+        ("[transfer]\nspeed = 1", "no setting transfer.speed"),
+        ("[[image]]\npath = '/x'", r"image[1].serial is missing"),
+        ("[[image]]\npath = '/x'\nserial = ''", "image[1].serial: the serial number is empty"),
+        ("[[image]]\npath = '/x'\nserial = 'A'\nsector_size = 520", "image[1].sector_size must be"),
+        ("state_dir = ", "is no TOML"),
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigInvalid) as caught:
+        _load(tmp_path, text)
+    assert said in caught.value.detail
+
+
+def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigInvalid, match="cannot be read"):
+        config.load(tmp_path / "none.toml", {})

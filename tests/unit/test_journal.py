@@ -1,0 +1,168 @@
+"""The journal of one drive."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from agent.errors import StateUnusable
+from agent.model.codes import (
+    BlobStatus,
+    BlobType,
+    ChunkStatus,
+    Disposition,
+    DispositionStatus,
+    SideFileStatus,
+)
+from agent.model.tally import Count, Tally
+from agent.transfer.items import Item, ItemState, Outcome, Piece, SideFiles
+from agent.transfer.journal import Journal
+from agent.volume.ntfs import StreamRef
+
+IDENTITY = {"job": "job", "serial": "S1", "volume": "00FF"}
+
+
+def _stream(offset: int, size: int = 10) -> StreamRef:
+    return StreamRef.from_json([5, 1, "", "plain", size, size, 0, [offset, 4096], None, offset])
+
+
+def _item(seq: int, offset: int = 0, *, blob: str | None = None, path: str = "\\a", **more: object) -> Item:
+    values = {
+        "seq": seq,
+        "file_path": path,
+        "blob": blob or f"box/{seq}",
+        "type": BlobType.BLOCK,
+        "length": 10,
+        "disposition": Disposition.NO_OVERWRITE,
+        "stream": _stream(offset),
+    }
+    return Item(**(values | more))  # type: ignore[arg-type]
+
+
+def _done(seq: int) -> Outcome:
+    return Outcome(seq, ItemState.DONE, BlobStatus.COMPLETED, DispositionStatus.CREATED, f"box/{seq}")
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "j" / "journal.sqlite", IDENTITY)
+
+
+def test_pending_items_come_in_the_order_in_which_they_lie_on_the_drive(journal: Journal) -> None:
+    journal.add([(_item(seq, offset), None) for seq, offset in enumerate([8192, 0, 4096])])
+    assert [item.seq for item in journal.pending()] == [1, 2, 0]
+    assert [item.seq for item in journal.pending(after=(0, 1))] == [2, 0]
+
+
+def test_an_item_comes_back_as_it_was(journal: Journal) -> None:
+    pieces = (Piece(0, 0, 6, "AAAA", b"\1" * 16), Piece(1, 6, 4, "BBBB", b"\2" * 16))
+    item = _item(3, path="\\a\ud800\x01 %41", pieces=pieces, side=SideFiles(1, None, 2, 3), modified=7)
+    journal.add([(item, None)])
+    assert journal.pending() == [item]
+
+
+def test_an_outcome_comes_back_as_it_was_in_the_order_of_the_manifest(journal: Journal) -> None:
+    outcome = Outcome(
+        0,
+        ItemState.FAILED,
+        BlobStatus.COMPLETED_WITH_ERRORS,
+        DispositionStatus.CANCELLED,
+        "box/0",
+        "a note",
+        {1: ChunkStatus.CORRUPTED},
+        SideFileStatus.COMPLETED,
+        SideFileStatus.FILE_NOT_FOUND,
+    )
+    journal.add([(_item(0, 9999), None), (_item(1, 0), _done(1))])
+    journal.record([outcome])
+    assert [found for _, found in journal.outcomes()] == [outcome, _done(1)]
+    assert journal.pending() == []
+
+
+def test_more_than_a_page_of_items_is_all_told(journal: Journal) -> None:
+    journal.add([(_item(seq), _done(seq)) for seq in range(1001)])
+    assert [item.seq for item, _ in journal.outcomes()] == list(range(1001))
+
+
+def test_the_tally_is_counted_in_files_and_bytes(journal: Journal) -> None:
+    journal.add([(_item(0), _done(0)), (_item(1), None)])
+    assert journal.tally() == Tally(discovered=Count(2, 20), done=Count(1, 10))
+    journal.cancel_pending("cancelled")
+    tally = journal.tally()
+    assert tally.balances
+    assert tally.skipped == Count(1, 10)
+
+
+def test_two_files_for_one_blob_are_settled_before_a_byte_moves(journal: Journal) -> None:
+    journal.add(
+        [(_item(0, blob="box/a"), None), (_item(1, blob="box/a"), None), (_item(2, blob="box/b"), None)]
+    )
+    journal.finish_inventory()
+    assert [item.seq for item in journal.pending()] == [0, 2]
+    assert journal.tally().failed.files == 1
+
+
+def test_two_files_for_one_blob_are_no_conflict_where_they_are_renamed(journal: Journal) -> None:
+    journal.add([(_item(seq, blob="box/a", disposition=Disposition.RENAME), None) for seq in (0, 1)])
+    journal.finish_inventory()
+    assert len(journal.pending()) == 2
+
+
+def test_it_is_found_again_for_the_same_drive_and_forgotten_for_another(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    first = Journal(path, IDENTITY)
+    first.add([(_item(0), _done(0))])
+    first.finish_inventory()
+    first.close()
+    again = Journal(path, IDENTITY)
+    assert again.is_complete
+    assert again.tally().done.files == 1
+    again.close()
+    other = Journal(path, IDENTITY | {"volume": "1111"})
+    assert not other.is_complete
+    assert other.tally() == Tally()
+
+
+def test_an_inventory_that_was_cut_short_is_begun_anew(journal: Journal) -> None:
+    journal.add([(_item(0), None)])
+    assert not journal.is_complete
+    journal.begin_inventory()
+    assert journal.tally() == Tally()
+
+
+def test_a_file_that_is_no_journal_is_replaced_for_it_is_a_cache(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    path.write_bytes(b"no database at all, " * 100)
+    assert Journal(path, IDENTITY).tally() == Tally()
+
+
+def test_a_place_that_cannot_be_written_is_the_stations_trouble(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StateUnusable, match="journal"):
+        Journal(tmp_path / "file" / "journal.sqlite", IDENTITY)
+
+
+def test_nobody_else_can_read_it(tmp_path: Path) -> None:
+    Journal(tmp_path / "journal.sqlite", IDENTITY).close()
+    assert (tmp_path / "journal.sqlite").stat().st_mode & 0o777 == 0o600
+
+
+def test_side_files_are_kept_once_with_what_they_say(journal: Journal) -> None:
+    number = journal.side_id("\\m.xml", b"\1" * 16, "metadata")
+    assert journal.side_id("\\m.xml", b"\1" * 16, "metadata") == number
+    assert [row.id for row in journal.unread_sides()] == [number]
+    journal.record_side(number, SideFileStatus.COMPLETED, {"a": "ü"})
+    assert journal.unread_sides() == []
+    assert journal.side(number).fields == {"a": "ü"}
+
+
+def test_it_survives_the_loss_of_its_process(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    journal = Journal(path, IDENTITY)
+    journal.add([(_item(0), _done(0))])
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as other:
+        assert other.execute("SELECT count(*) FROM item WHERE state = 'done'").fetchone() == (1,)
+    other.close()
+    journal.close()

@@ -1,0 +1,148 @@
+"""Dispositions are decided by the store's conditions, and a lost reply is made up for."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from agent.blobs.crc64 import crc64
+from agent.blobs.faults import Call, FaultyBlobStore
+from agent.blobs.memory import MemoryBlobStore
+from agent.blobs.store import NO_ATTRIBUTES, BlobStore
+from agent.model.blobs import BlobAttributes, BlobName
+from agent.model.codes import Disposition, DispositionStatus
+from agent.transfer import patience
+from agent.transfer.patience import Patience
+from agent.transfer.sender import MARKER_KEY, MAX_RENAMES, NoFreeName, Placed, Sender, Target
+
+BODY = b"our bytes"
+THEIRS = b"not ours."
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.001)
+
+
+def _target(disposition: Disposition, name: str = "box/a.txt") -> Target:
+    attributes = BlobAttributes(metadata={MARKER_KEY: "00ff"})
+    return Target(BlobName.parse(name), disposition, attributes, "00ff", len(BODY))
+
+
+def _sender(store: BlobStore) -> Sender:
+    return Sender(store, Patience(5, asyncio.Event()), 4)
+
+
+async def _put_theirs(store: BlobStore, *names: str) -> None:
+    for text in names:
+        name = BlobName.parse(text)
+        await store.ensure_container(name.container)
+        await store.put_blob(name, [memoryview(THEIRS)], crc64([THEIRS]), NO_ATTRIBUTES, replace=True)
+
+
+async def _put(store: BlobStore, target: Target) -> Placed:
+    return await _sender(store).put_whole(target, [memoryview(BODY)], crc64([BODY]))
+
+
+async def _content(store: BlobStore, name: str) -> bytes:
+    return b"".join([part async for part in store.read(BlobName.parse(name))])
+
+
+@pytest.mark.parametrize("disposition", Disposition)
+async def test_a_free_name_is_taken(disposition: Disposition) -> None:
+    store = MemoryBlobStore()
+    placed = await _put(store, _target(disposition))
+    assert placed == Placed(BlobName.parse("box/a.txt"), DispositionStatus.CREATED)
+    assert await _content(store, "box/a.txt") == BODY
+
+
+async def test_no_overwrite_leaves_the_other_blob_alone() -> None:
+    store = MemoryBlobStore()
+    await _put_theirs(store, "box/a.txt")
+    placed = await _put(store, _target(Disposition.NO_OVERWRITE))
+    assert placed.status is DispositionStatus.SKIPPED
+    assert await _content(store, "box/a.txt") == THEIRS
+
+
+async def test_overwrite_replaces_and_says_so() -> None:
+    store = MemoryBlobStore()
+    await _put_theirs(store, "box/a.txt")
+    placed = await _put(store, _target(Disposition.OVERWRITE))
+    assert placed.status is DispositionStatus.OVERWRITTEN
+    assert await _content(store, "box/a.txt") == BODY
+
+
+async def test_rename_takes_the_next_free_name() -> None:
+    store = MemoryBlobStore()
+    await _put_theirs(store, "box/a.txt", "box/a (2).txt")
+    placed = await _put(store, _target(Disposition.RENAME))
+    assert placed == Placed(BlobName.parse("box/a (3).txt"), DispositionStatus.RENAMED)
+    assert await _content(store, "box/a.txt") == THEIRS
+
+
+@pytest.mark.parametrize("disposition", Disposition)
+async def test_a_lost_reply_does_not_make_a_second_blob_or_a_false_skip(disposition: Disposition) -> None:
+    inner = MemoryBlobStore()
+    lost: list[Call] = []
+
+    def first_put(call: Call) -> str:
+        if call.operation != "put_blob" or lost:
+            return "."
+        lost.append(call)
+        return "L"
+
+    placed = await _put(FaultyBlobStore(inner, first_put), _target(disposition))
+    assert lost
+    assert placed.name == BlobName.parse("box/a.txt")
+    assert placed.status in (DispositionStatus.CREATED, DispositionStatus.OVERWRITTEN)
+    assert [str(name) async for name in inner.names(placed.name.container)] == ["box/a.txt"]
+
+
+async def test_a_blob_of_our_marker_and_another_length_is_not_taken_for_ours() -> None:
+    store = MemoryBlobStore()
+    await _put(store, replace(_target(Disposition.NO_OVERWRITE), length=len(BODY)))
+    placed = await _put(store, replace(_target(Disposition.NO_OVERWRITE), length=len(BODY) + 1))
+    assert placed.status is DispositionStatus.SKIPPED
+
+
+async def test_when_no_name_is_free_it_says_so() -> None:
+    store = MemoryBlobStore()
+    names = ["box/a.txt", *(f"box/a ({n}).txt" for n in range(2, MAX_RENAMES + 1))]
+    await _put_theirs(store, *names)
+    with pytest.raises(NoFreeName):
+        await _put(store, _target(Disposition.RENAME))
+
+
+async def test_a_block_blob_lost_to_another_at_commit_is_not_claimed() -> None:
+    store = MemoryBlobStore()
+    sender, target = _sender(store), _target(Disposition.NO_OVERWRITE)
+    placed = await sender.choose(target)
+    assert placed.status is DispositionStatus.CREATED
+    await sender.put_block(placed.name, "AAAA", [memoryview(BODY)], crc64([BODY]))
+    await _put_theirs(store, "box/a.txt")
+    assert not await sender.commit(target, placed.name, ["AAAA"])
+    assert await _content(store, "box/a.txt") == THEIRS
+
+
+async def test_a_commit_whose_reply_was_lost_counts_as_done() -> None:
+    inner = MemoryBlobStore()
+
+    def lose(call: Call) -> str:
+        return "L" if call.operation == "put_block_list" else "."
+
+    seen = []
+
+    def once(call: Call) -> str:
+        letter = lose(call) if not seen else "."
+        if letter == "L":
+            seen.append(call)
+        return letter
+
+    sender, target = _sender(FaultyBlobStore(inner, once)), _target(Disposition.NO_OVERWRITE)
+    placed = await sender.choose(target)
+    await sender.put_block(placed.name, "AAAA", [memoryview(BODY)], crc64([BODY]))
+    assert await sender.commit(target, placed.name, ["AAAA"])
+    assert seen
+    assert (await sender.choose(target)).is_there

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from agent.errors import IngestError
 from agent.model.tally import Count, Tally
 
+
 class Tell(Protocol):
     """Where events go."""
 

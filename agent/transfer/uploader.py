@@ -122,7 +122,9 @@ class Uploader:
         order = self._order
         if order.manifest_file is None:
             assert order.destination is not None
-            await inventory.of_volume(self._link, journal, order.destination, order.disposition, self._counting)
+            await inventory.of_volume(
+                self._link, journal, order.destination, order.disposition, self._counting
+            )
             return
         taker = inventory.ManifestInventory(self._link, journal, order.serial, self._counting)
         copy_to = self._manifest_copy if order.backup_manifest else None

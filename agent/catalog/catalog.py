@@ -128,8 +128,10 @@ class Catalog:
         """Moves a drive by its table and lets the job follow by its own; None leaves a field as it is.
 
         BEGIN starts the books anew. A finish makes 100 % when its tally (or the stored one)
-        balances. Raises JobNotFound, SerialNotSpecified, and MoveRefused when either table has no
-        such move, or FINISH_CLEAN comes with books that do not balance or hold failures.
+        balances and ``percent_complete`` does not say less.
+
+        Raises JobNotFound, SerialNotSpecified, and MoveRefused when either table has no such move,
+        or FINISH_CLEAN comes with books that do not balance or hold failures.
         """
         uris = {
             "error_log_uri": error_log_uri,

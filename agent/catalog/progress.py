@@ -24,8 +24,8 @@ def advanced(row: rows.AnyRow, tally: Tally | None, percent: int | None) -> dict
 def moved(row: rows.AnyRow, event: DriveEvent, tally: Tally | None, percent: int | None) -> dict[str, Any]:
     """Columns of progress that a move changes; raises MoveRefused for a clean finish that is not clean.
 
-    A transfer that begins starts from nothing; a finish states the final books and makes 100 % of
-    them when they balance, and only then.
+    A transfer that begins starts from nothing. A finish states the final books: 100 % when they
+    balance, unless the finish says less, as for a drive that could not even be opened.
     """
     if event is DriveEvent.BEGIN:
         return {"percent_complete": min(99, max(0, percent or 0)), **rows.tally_columns(tally or Tally())}
@@ -38,8 +38,9 @@ def moved(row: rows.AnyRow, event: DriveEvent, tally: Tally | None, percent: int
             f"{books.discovered.files} files discovered, {books.done.files} done, "
             f"{books.failed.files} failed, {books.skipped.files} skipped"
         )
-    reached = 100 if books.balances else max(row.percent_complete, min(99, percent or 0))
-    return {"percent_complete": reached, **rows.tally_columns(books)}
+    whole = event is DriveEvent.FINISH_CLEAN or percent is None or percent >= 100
+    reached = (100 if whole else max(0, percent or 0)) if books.balances else min(99, percent or 0)
+    return {"percent_complete": max(row.percent_complete, reached), **rows.tally_columns(books)}
 
 
 def outcome(event: DriveEvent, state: DriveState, copy_status: str | None) -> dict[str, Any]:

@@ -1,0 +1,206 @@
+"""Any sequence of moves, by two processes: the catalog against an oracle written on its own."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from agent.catalog import Catalog
+from agent.errors import IngestError, MoveRefused, SerialConflict
+from agent.model.states import DriveEvent
+from tests.unit.catalog_cases import WHO, name, opened, serial, spec, walk
+
+LIFE = {
+    ("Specified", "ARRIVE"): "Received",
+    ("Specified", "MISS"): "NeverReceived",
+    ("NeverReceived", "ARRIVE"): "Received",
+    ("Received", "BEGIN"): "Transferring",
+    ("Transferring", "FINISH_CLEAN"): "Completed",
+    ("Transferring", "FINISH_WITH_FINDINGS"): "CompletedMoreInfo",
+    ("Transferring", "FAULT"): "Faulted",
+    ("Faulted", "RESOLVE"): "Received",
+    ("Completed", "SHIP_BACK"): "ShippedBack",
+    ("CompletedMoreInfo", "SHIP_BACK"): "ShippedBack",
+}
+PROCESSED = {"Completed", "CompletedMoreInfo", "ShippedBack"}
+SERIALS = ("A", "B", "C")
+
+
+@dataclass
+class Expected:
+    """One job as it ought to be, told from its drives at once and not step by step."""
+
+    drives: dict[str, str]
+    shipped: bool
+    unanswered: bool = False
+    cancelled: bool = False
+    begun: bool = False
+    errors: bool = False
+
+    @property
+    def state(self) -> str:
+        states = set(self.drives.values())
+        if self.unanswered:
+            return "Closed"
+        if not self.shipped:
+            return "Creating"
+        if "Faulted" in states:
+            return "Faulted"
+        if states == {"ShippedBack"}:
+            return "Closed" if self.errors and not self.cancelled else "Completed"
+        if states <= PROCESSED:
+            return "Packaging"
+        if self.begun:
+            return "Transferring"
+        return "Shipping" if states & {"Specified", "NeverReceived"} else "Received"
+
+    def takes(self, drive: str, event: str) -> bool:
+        if (self.drives[drive], event) not in LIFE or self.state in ("Creating", "Closed", "Completed"):
+            return False
+        return event != "BEGIN" or self.state in ("Shipping", "Received", "Transferring")
+
+    def waits_for(self, drive: str) -> bool:
+        open_job = self.state not in ("Closed", "Completed") and not self.cancelled
+        return open_job and self.drives.get(drive, "ShippedBack") not in PROCESSED
+
+
+class Life(RuleBasedStateMachine):
+    """Two processes do to the catalog what people and drives may do, in any order."""
+
+    @initialize()
+    def open(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.runner = asyncio.Runner()
+        self.stack = AsyncExitStack()
+        self.jobs: dict[str, Expected] = {}
+        self.catalogs: list[Catalog] = self.runner.run(self._open())
+
+    async def _open(self) -> list[Catalog]:
+        path = Path(self.folder.name)
+        return [await self.stack.enter_async_context(opened(path)) for _ in range(2)]
+
+    def teardown(self) -> None:
+        if hasattr(self, "runner"):
+            self.runner.run(self.stack.aclose())
+            self.runner.close()
+            self.folder.cleanup()
+
+    def attempt(self, call: Any, error: type[IngestError], allowed: bool) -> None:
+        try:
+            self.runner.run(call)
+            done = True
+        except error:
+            done = False
+        assert done is allowed
+
+    def any_job(self, data: st.DataObject) -> str:
+        return data.draw(st.sampled_from(sorted(self.jobs)))
+
+    @precondition(lambda self: len(self.jobs) < 3)
+    @rule(
+        serials=st.lists(st.sampled_from(SERIALS), min_size=1, max_size=2, unique=True),
+        ship=st.booleans(),
+        who=st.integers(0, 1),
+    )
+    def file(self, serials: list[str], ship: bool, who: int) -> None:
+        free = not any(job.waits_for(one) for job in self.jobs.values() for one in serials)
+        title = f"job-{len(self.jobs)}"
+        call = self.catalogs[who].create_job(spec(title, *serials), ship=ship, who=WHO)
+        self.attempt(call, SerialConflict, free)
+        if free:
+            self.jobs[title] = Expected(dict.fromkeys(serials, "Specified"), ship)
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data(), who=st.integers(0, 1))
+    def ship(self, data: st.DataObject, who: int) -> None:
+        title = self.any_job(data)
+        job = self.jobs[title]
+        allowed = job.state == "Creating"
+        self.attempt(self.catalogs[who].ship_job(name(title), WHO), MoveRefused, allowed)
+        job.shipped = job.shipped or allowed
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data(), who=st.integers(0, 1))
+    def cancel(self, data: st.DataObject, who: int) -> None:
+        title = self.any_job(data)
+        job = self.jobs[title]
+        allowed = job.cancelled or job.state in ("Creating", "Shipping", "Received", "Transferring")
+        self.attempt(self.catalogs[who].cancel_job(name(title), WHO), MoveRefused, allowed)
+        job.cancelled = job.cancelled or allowed
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data(), sure=st.integers(0, 4))
+    def close(self, data: st.DataObject, sure: int) -> None:
+        title = self.any_job(data)
+        job = self.jobs[title]
+        allowed = job.state == "Shipping"
+        if allowed and sure:
+            return
+        self.attempt(self.catalogs[0].close_unanswered(name(title), WHO), MoveRefused, allowed)
+        job.unanswered = job.unanswered or allowed
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data(), event=st.sampled_from(DriveEvent), who=st.integers(0, 1))
+    def move_any(self, data: st.DataObject, event: DriveEvent, who: int) -> None:
+        title = self.any_job(data)
+        self._move(title, data.draw(st.sampled_from(sorted(self.jobs[title].drives))), event, who)
+
+    @precondition(lambda self: self._ways())
+    @rule(data=st.data(), who=st.integers(0, 1))
+    def move_on(self, data: st.DataObject, who: int) -> None:
+        title, drive, event = data.draw(st.sampled_from(self._ways()))
+        self._move(title, drive, DriveEvent[event], who)
+
+    def _ways(self) -> list[tuple[str, str, str]]:
+        return [
+            (title, drive, event)
+            for title, job in sorted(self.jobs.items())
+            for drive in sorted(job.drives)
+            for state, event in LIFE
+            if job.drives[drive] == state and job.takes(drive, event)
+        ]
+
+    def _move(self, title: str, drive: str, event: DriveEvent, who: int) -> None:
+        job = self.jobs[title]
+        allowed = job.takes(drive, event.name)
+        self.attempt(walk(self.catalogs[who], title, drive, event), MoveRefused, allowed)
+        if allowed:
+            job.drives[drive] = LIFE[job.drives[drive], event.name]
+            job.begun = job.begun or event is DriveEvent.BEGIN
+            job.errors = job.errors or event is DriveEvent.FINISH_WITH_FINDINGS
+
+    @invariant()
+    def catalog_is_as_expected(self) -> None:
+        if not hasattr(self, "runner"):
+            return
+        for title, job in self.jobs.items():
+            found = self.runner.run(self.catalogs[1].job(name(title)))
+            assert found.state == job.state
+            assert {str(one.serial): str(one.state) for one in found.drives} == job.drives
+            assert found.cancel_requested is job.cancelled
+            for one in found.drives:
+                assert (one.percent_complete == 100) == (one.state in PROCESSED)
+
+    @invariant()
+    def at_most_one_job_waits_for_a_drive(self) -> None:
+        if not hasattr(self, "runner"):
+            return
+        for text in SERIALS:
+            waiting = [title for title, job in self.jobs.items() if job.waits_for(text)]
+            found = self.runner.run(self.catalogs[0].find_drive(serial(text)))
+            assert len(waiting) <= 1
+            assert not waiting or str(found[0][0].name) == waiting[0]
+
+
+TestLife = Life.TestCase
+TestLife.settings = settings(
+    max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)

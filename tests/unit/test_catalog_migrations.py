@@ -1,0 +1,114 @@
+"""Every schema version leads to today's, with what it held."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+
+from agent.catalog import schema
+from agent.catalog.migrate import REVISIONS, migrate, script_config
+from agent.model.states import DriveEvent, DriveState, JobState
+from agent.model.tally import Count, Tally
+from tests.unit.catalog_cases import CLEAN, WHO, name, opened, serial, spec, walk
+
+# What a station's file held, written as that version wrote it. A version is added, never changed.
+HELD = {
+    "0001": """
+        INSERT INTO job VALUES (7, 'ship-1', 'Transferring', 'data', 'box/', 'rename', 'waimportexport',
+            'Verbose', 1, 1, 0, '2024-02-03 12:00:00.000000', '2024-02-03 12:30:00.000000');
+        INSERT INTO drive VALUES (9, 7, 0, 'WD01', 'WD 01', 'Transferring', NULL, NULL, '\\m.xml', NULL, '',
+            'InProgress', 40, 10, 1000, 4, 400, 0, 0, 0, 0, NULL, NULL, NULL);
+        INSERT INTO event VALUES (1, '2024-02-03 12:00:00.000000', 'clerk', 'ship-1', NULL, 'job.create', '');
+    """
+}
+
+
+def made_by(version: str, folder: Path) -> Path:
+    path = folder / "catalog.sqlite"
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        migrate(connection, version)
+    engine.dispose()
+    return path
+
+
+def test_every_version_has_its_script_and_its_sample() -> None:
+    scripts = ScriptDirectory.from_config(script_config())
+    found = [script.revision for script in scripts.walk_revisions()]
+    assert tuple(reversed(found)) == REVISIONS
+    assert tuple(HELD) == REVISIONS
+
+
+def test_migrations_lead_to_the_tables_that_the_program_uses(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{made_by(REVISIONS[-1], tmp_path)}")
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, schema.metadata) == []
+    engine.dispose()
+
+
+@pytest.mark.parametrize("version", REVISIONS)
+async def test_catalog_of_any_version_is_brought_up_to_date_with_all_it_held(
+    tmp_path: Path, version: str
+) -> None:
+    path = await asyncio.to_thread(made_by, version, tmp_path)
+    connection = sqlite3.connect(path)
+    connection.executescript(HELD[version])
+    connection.close()
+    async with opened(tmp_path) as catalog:
+        job = await catalog.job(name())
+        drive = job.drive(serial("WD 01"))
+        assert job.state is JobState.TRANSFERRING
+        assert str(job.destination) == "data/box/"
+        assert job.created.isoformat() == "2024-02-03T12:00:00+00:00"
+        assert drive.state is DriveState.TRANSFERRING
+        assert drive.tally == Tally(Count(10, 1000), Count(4, 400))
+        assert drive.percent_complete == 40
+        assert drive.manifest_file == "\\m.xml"
+        assert [event.who for event in await catalog.history(name())] == ["clerk"]
+        done = await catalog.move_drive(name(), serial("WD01"), DriveEvent.FINISH_CLEAN, who=WHO, tally=CLEAN)
+        assert done.state is JobState.PACKAGING
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(REVISIONS[-1],)]
+    connection.close()
+
+
+async def test_processes_that_open_a_new_catalog_at_once_make_one(tmp_path: Path) -> None:
+    async def use(number: int) -> None:
+        async with opened(tmp_path) as catalog:
+            await catalog.create_job(spec(f"ship-{number}", f"S{number}"), ship=True, who=WHO)
+            await walk(catalog, f"ship-{number}", f"S{number}", DriveEvent.ARRIVE)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(6):
+            group.create_task(use(number))
+    async with opened(tmp_path) as catalog:
+        assert sorted([str(job.name) async for job in catalog.jobs()]) == [f"ship-{n}" for n in range(6)]
+
+
+async def test_migration_that_is_interrupted_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr("alembic.op.create_index", interrupt)
+        with pytest.raises(Interrupted):
+            async with opened(tmp_path):
+                pass
+    connection = sqlite3.connect(tmp_path / "catalog.sqlite")
+    assert connection.execute("SELECT name FROM sqlite_master").fetchall() == []
+    connection.close()
+    async with opened(tmp_path) as catalog:
+        assert [job async for job in catalog.jobs()] == []

@@ -1,0 +1,187 @@
+"""Our NTFS reader against libfsntfs and against lists of hashes made by Windows' own images.
+
+Images: every ``fixtures/images/*.img.xz`` that is bare NTFS, and the disks in the folder ``shared``
+beside the checkout, when it is there. More images may be named in NTFS_TEST_IMAGES (a folder of
+``*.img``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import lzma
+import os
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+from agent.volume.block import BytesSource
+from agent.volume.ntfs import DamagedRecord, Entry, NtfsVolume, StreamRef
+
+pyfsntfs = pytest.importorskip("pyfsntfs")
+
+_CHECKOUT = Path(__file__).parents[2]
+_SHARED = _CHECKOUT.parent / "shared" / "images" / "ntfs"
+_PARTITION_START = 65536
+_STEP_BYTES = 512 * 1024
+
+
+def _all_images() -> Iterator[Path]:
+    yield from sorted((_CHECKOUT / "fixtures" / "images").glob("*.img.xz"))
+    yield from sorted(_SHARED.glob("*.raw.xz"))
+    if "NTFS_TEST_IMAGES" in os.environ:
+        yield from sorted(Path(os.environ["NTFS_TEST_IMAGES"]).glob("*.img"))
+
+
+@lru_cache(maxsize=1)
+def _volume_bytes(path: Path) -> bytes:
+    data = lzma.decompress(path.read_bytes()) if path.suffix == ".xz" else path.read_bytes()
+    return data[_PARTITION_START:] if path.name.endswith(".raw.xz") else data
+
+
+_IMAGES = list(_all_images())
+if not _IMAGES:
+    pytest.skip("no fixtures/images/*.img.xz and no shared images", allow_module_level=True)
+
+
+@pytest.fixture(scope="module", params=_IMAGES, ids=lambda path: path.name)
+def image(request: pytest.FixtureRequest) -> bytes:
+    data = _volume_bytes(request.param)
+    if data[3:11] != b"NTFS    ":
+        pytest.skip(f"{request.param.name} is not bare NTFS")
+    return data
+
+
+def _entries(volume: NtfsVolume) -> dict[tuple[str, ...], Entry]:
+    found: dict[tuple[str, ...], Entry] = {}
+    for each in volume.scan():
+        assert not isinstance(each, DamagedRecord), each
+        assert each.path not in found
+        found[each.path] = each
+    return found
+
+
+def _digest(size: int, read: Callable[[int, int], bytes]) -> str:
+    digest = hashlib.sha256()
+    for offset in range(0, size, _STEP_BYTES):
+        digest.update(read(offset, min(_STEP_BYTES, size - offset)))
+    return digest.hexdigest()
+
+
+def _own_digest(volume: NtfsVolume, ref: StreamRef) -> str:
+    def read(offset: int, length: int) -> bytes:
+        buffer = bytearray(b"\xee" * length)
+        volume.read_into(ref, offset, memoryview(buffer))
+        return bytes(buffer)
+
+    return _digest(ref.size, read)
+
+
+def _their_streams(entry: pyfsntfs.file_entry) -> dict[str, object]:
+    """The unnamed stream is the entry itself, which reads as a file object of its own."""
+    streams: dict[str, object] = {"": entry} if entry.has_default_data_stream() else {}
+    streams.update((stream.name, stream) for stream in entry.alternate_data_streams)
+    return streams
+
+
+def _their_extents(stream: object) -> list[tuple[int | None, int]]:
+    count = stream.get_number_of_extents()  # type: ignore[attr-defined]
+    extents = (stream.get_extent(index) for index in range(count))  # type: ignore[attr-defined]
+    return [(None if flags & 1 else offset, size) for offset, size, flags in extents]
+
+
+def _their_entries(data: bytes) -> Iterator[tuple[tuple[str, ...], pyfsntfs.file_entry]]:
+    volume = pyfsntfs.volume()
+    volume.open_file_object(io.BytesIO(data))
+    waiting = [((), volume.get_root_directory())]
+    while waiting:
+        path, entry = waiting.pop()
+        yield path, entry
+        waiting += [((*path, child.name), child) for child in entry.sub_file_entries]
+
+
+def test_names_streams_extents_and_bytes_equal_those_of_libfsntfs(image: bytes) -> None:
+    volume = NtfsVolume.open(BytesSource(image))
+    own = _entries(volume)
+    seen = set()
+    for path, theirs in _their_entries(image):
+        mine = own[path]
+        seen.add(path)
+        streams = _their_streams(theirs)
+        assert mine.record | mine.sequence << 48 == theirs.file_reference
+        assert [ref.name for ref in mine.streams] == sorted(streams)
+        assert (mine.created, mine.modified, mine.changed, mine.accessed) == (
+            theirs.get_creation_time_as_integer(),
+            theirs.get_modification_time_as_integer(),
+            theirs.get_entry_modification_time_as_integer(),
+            theirs.get_access_time_as_integer(),
+        )
+        for ref in mine.streams:
+            stream = streams[ref.name]
+            assert ref.size == stream.size, (path, ref.name)
+            assert list(ref.extents) == _their_extents(stream), (path, ref.name)
+            if ref.unsupported is None:
+                assert _own_digest(volume, ref) == _digest(
+                    ref.size, lambda at, n, stream=stream: stream.read_buffer_at_offset(n, at)
+                ), (path, ref.name)
+    assert seen == set(own)
+
+
+def test_every_name_that_a_scan_gives_is_found_by_its_path(image: bytes) -> None:
+    volume = NtfsVolume.open(BytesSource(image))
+    for path, entry in _entries(volume).items():
+        assert volume.find("\\" + "\\".join(path)) == entry
+        swapped = "\\".join(path).translate(_SWAP_ASCII_CASE)
+        similar = volume.find(swapped)
+        assert similar is not None
+        assert similar.record == entry.record
+        assert volume.find("\\".join((*path, "no such name"))) is None
+
+
+_SWAP_ASCII_CASE = {ord(ch): ch.swapcase() for ch in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"}
+
+
+def test_stream_references_survive_json_and_read_the_same(image: bytes) -> None:
+    volume = NtfsVolume.open(BytesSource(image))
+    for entry in _entries(volume).values():
+        for ref in entry.streams:
+            assert StreamRef.from_json(json.loads(json.dumps(ref.to_json()))) == ref
+
+
+def test_any_range_of_a_stream_equals_that_part_of_the_whole(image: bytes) -> None:
+    volume = NtfsVolume.open(BytesSource(image))
+    streams = [
+        ref
+        for entry in _entries(volume).values()
+        for ref in entry.streams
+        if 0 < ref.size < 2**22 and not ref.unsupported
+    ]
+    for ref in streams:
+        whole = bytearray(ref.size)
+        volume.read_into(ref, 0, memoryview(whole))
+        for start, end in ((1, 2), (ref.size // 3, ref.size // 2 + 1), (ref.size - 1, ref.size)):
+            part = bytearray(b"\xee" * (min(end, ref.size) - min(start, ref.size)))
+            volume.read_into(ref, min(start, ref.size), memoryview(part))
+            assert part == whole[start:end], (entry_name(ref), start, end)
+
+
+def entry_name(ref: StreamRef) -> str:
+    return f"record {ref.record} stream {ref.name!r}"
+
+
+@pytest.mark.parametrize("listing", sorted(_SHARED.glob("*.files.sha256")), ids=lambda path: path.name)
+def test_files_made_by_windows_have_the_listed_hashes(listing: Path) -> None:
+    image = listing.with_name(listing.name.replace(".files.sha256", ".raw.xz"))
+    volume = NtfsVolume.open(BytesSource(_volume_bytes(image)))
+    lines = listing.read_text().splitlines()
+    assert lines
+    for line in lines:
+        expected, _, name = line.partition("  ")
+        path, _, stream = name.partition(":")
+        entry = volume.find(path.replace("/", "\\"))
+        assert entry is not None, name
+        (ref,) = (ref for ref in entry.streams if ref.name == stream)
+        assert _own_digest(volume, ref) == expected, name

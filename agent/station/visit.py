@@ -194,13 +194,20 @@ class Visit:
             case "finished":
                 await self._finish(event)
             case "paused":
-                raise Paused(_ERRORS.get(event["error"], WorkerLost)(event["detail"]))
+                raise await self._why_paused(event)
             case "interrupted":
                 self._log.info("drive.interrupted")
                 self.interrupted = True
                 self._stop.set()
             case name:
                 self._log.info(name, **{key: value for key, value in event.items() if key != "event"})
+
+    async def _why_paused(self, event: Mapping[str, Any]) -> Exception:
+        cls = _ERRORS.get(event["error"], WorkerLost)
+        if cls is not WorkerLost or self._pair is None:
+            return Paused(cls(event["detail"]))
+        last_words = await self._pair.reader_said()
+        return WorkerLost(f"{event['detail']}: {last_words}" if last_words else event["detail"])
 
     async def _progress(self, event: Mapping[str, Any]) -> None:
         now = time.monotonic()

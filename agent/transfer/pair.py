@@ -22,6 +22,7 @@ from agent.transfer.orders import ReaderOrder, UploadOrder
 from agent.transfer.ring import Ring
 
 STOP_TIMEOUT_S = 60.0
+LAST_WORDS_S = 5.0
 TAIL_BYTES = 8192
 LAST_EVENTS = frozenset({"finished", "paused", "interrupted"})
 _KEPT_ENVIRONMENT = ("PATH", "PYTHONPATH", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "TMPDIR")
@@ -79,6 +80,13 @@ class Pair:
         code = await self._uploader.wait()
         tail = await self._tails[1]
         raise WorkerLost(f"the uploader process ended with code {code}: {tail or 'it said nothing'}")
+
+    async def reader_said(self) -> str:
+        """The last line that a reader which has ended wrote to standard error."""
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._tails[0]), LAST_WORDS_S)
+        except TimeoutError:
+            return ""
 
     def tell(self, word: str) -> None:
         """Pass a command on: ``stop`` or ``cancel``."""

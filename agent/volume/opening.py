@@ -30,15 +30,16 @@ def open_volume(
     Raises the DriveErrors of the layers below; BitLockerNotActivated when the volume is plain and
     ``allow_unencrypted`` is not set; BitLockerProtectorNotFound when it is encrypted and no key is given.
     """
-    volume, choice = first_data_volume(drive)
+    chosen = first_data_volume(drive)
+    volume = chosen.source
     if not is_bitlocker(volume):
         ntfs = NtfsVolume.open(WindowCache(volume))
         if not allow_unencrypted:
             raise BitLockerNotActivated("the volume is not protected by BitLocker")
-        return OpenedVolume(ntfs, choice, "not encrypted, as the job allows")
+        return OpenedVolume(ntfs, chosen.why, "not encrypted, as the job allows")
     metadata = read_metadata(volume)
     if credential is None:
         raise BitLockerProtectorNotFound("the volume is protected by BitLocker and the job gives no key")
     decrypted = unlock(volume, metadata, credential)
-    protection = f"BitLocker {metadata.cipher}, sectors of {decrypted.sector_size} bytes"
-    return OpenedVolume(NtfsVolume.open(WindowCache(decrypted)), choice, protection)
+    protection = f"BitLocker {metadata.cipher_name}, sectors of {decrypted.sector_size} bytes"
+    return OpenedVolume(NtfsVolume.open(WindowCache(decrypted)), chosen.why, protection)

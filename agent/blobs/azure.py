@@ -1,0 +1,317 @@
+"""Azure Blob storage, by the SDK ``azure-storage-blob``."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+import aiohttp
+from azure.core import MatchConditions
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.core.pipeline.transport import AioHttpTransport
+from azure.storage.blob import BlobBlock, ContentSettings
+from azure.storage.blob import BlobProperties as SdkProperties
+from azure.storage.blob.aio import BlobClient, BlobServiceClient
+
+from agent.blobs import rules
+from agent.blobs.azure_account import Account, sdk_credential
+from agent.blobs.azure_errors import in_our_words, service_code
+from agent.blobs.crc64 import header
+from agent.blobs.store import BlobProperties, Body
+from agent.errors import ChecksumMismatch, StoreRefused
+from agent.model.blobs import BlobAttributes, BlobName
+from agent.model.codes import BlobType
+from agent.model.identity import ContainerName
+from agent.model.secrets import Secret
+
+# Old enough for every emulator and sovereign cloud; nothing here needs a newer one.
+API_VERSION = "2024-11-04"
+
+CONNECT_TIMEOUT_S = 10.0
+READ_TIMEOUT_S = 60.0
+POOL_LIMIT = 32
+
+# Slices keep the transport from copying a body: aiohttp joins a body given whole to the headers,
+# and TLS encrypts it whole into a growing buffer.
+SLICE_BYTES = 256 << 10
+
+_CRC64_HEADER = "x-ms-content-crc64"
+
+
+class AzureBlobStore:
+    """See ``agent.blobs.store.BlobStore``.
+
+    Metadata values that a header cannot carry are stored percent-encoded (see
+    ``rules.encode_metadata``), and decoded by ``properties``. Made within a running event loop.
+    """
+
+    def __init__(self, account: Account, service: BlobServiceClient) -> None:
+        """Use ``connect``."""
+        self._account = account
+        self._service = service
+        self._id_lengths = rules.BlockIdLengths()
+
+    @classmethod
+    def connect(
+        cls,
+        endpoint: str,
+        credential: Secret | None,
+        *,
+        pool_limit: int = POOL_LIMIT,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        read_timeout_s: float = READ_TIMEOUT_S,
+    ) -> AzureBlobStore:
+        """``credential`` is an account key or a SAS; None reads public containers.
+
+        Nothing is sent yet. ``pool_limit`` bounds the open connections. Raises ConfigInvalid.
+        """
+        account = Account.of(endpoint)
+        right = sdk_credential(account, credential)
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=pool_limit),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=True,
+        )
+        service = BlobServiceClient(
+            account.endpoint,
+            right,
+            transport=AioHttpTransport(
+                session=session, connection_timeout=connect_timeout_s, read_timeout=read_timeout_s
+            ),
+            api_version=API_VERSION,
+            retry_total=0,
+            permit_redirects=False,
+            logging_enable=False,
+            max_single_put_size=rules.MAX_PUT_BYTES,
+            max_single_get_size=rules.READ_PIECE_BYTES,
+            max_chunk_get_size=rules.READ_PIECE_BYTES,
+        )
+        return cls(account, service)
+
+    def __repr__(self) -> str:
+        return f"AzureBlobStore({self._account.endpoint!r})"
+
+    def url(self, name: BlobName) -> str:
+        """The blob's address, without any credential."""
+        return self._account.url(name)
+
+    async def ensure_container(self, container: ContainerName) -> None:
+        """Make the container unless it is there.
+
+        A SAS for one container may not make it; when its creation is refused, it is enough that it
+        answers for a blob in it.
+        """
+        try:
+            with in_our_words(str(container), self._account.host):
+                await self._create_container(container)
+        except StoreRefused as refused:
+            if not await self._container_answers(container):
+                raise refused from None
+
+    async def _create_container(self, container: ContainerName) -> None:
+        try:
+            await self._service.create_container(str(container))
+        except HttpResponseError as said:
+            if service_code(said) != "ContainerAlreadyExists":
+                raise
+
+    async def _container_answers(self, container: ContainerName) -> bool:
+        with in_our_words(str(container), self._account.host):
+            try:
+                await self._service.get_blob_client(
+                    str(container), "ingest-agent-probe"
+                ).get_blob_properties()
+            except HttpResponseError as said:
+                return service_code(said) == "BlobNotFound"
+        return True
+
+    async def put_blob(
+        self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes, *, replace: bool
+    ) -> None:
+        """A whole block blob in one request; at most 256 MiB. The body is joined, once."""
+        rules.check_put(body)
+        rules.check_attributes(name, attributes)
+        with self._request(name, exclusive=not replace):
+            # The SDK sends If-None-Match: * when it may not overwrite.
+            await self._client(name).upload_blob(
+                b"".join(body),
+                overwrite=replace,
+                headers={_CRC64_HEADER: header(crc64)},
+                content_settings=_content_settings(attributes),
+                metadata=_headers_of(attributes.metadata),
+            )
+
+    async def put_block(self, name: BlobName, block_id: str, body: Body, crc64: int) -> None:
+        """Stage one block; the body is not copied here."""
+        rules.check_block(body)
+        self._id_lengths.check(name, block_id)
+        with self._request(name):
+            answer = await self._client(name).stage_block(
+                _BlockId(block_id),
+                _slices(body),  # type: ignore[arg-type]  # the SDK passes asynchronous iterators on
+                length=rules.body_length(body),
+                headers={_CRC64_HEADER: header(crc64)},
+            )
+        _check_echo(name, answer, crc64)
+
+    async def put_block_list(
+        self, name: BlobName, block_ids: Sequence[str], attributes: BlobAttributes, *, replace: bool
+    ) -> None:
+        """Commit blocks, the staged one of an id before the committed one."""
+        rules.check_block_list(block_ids)
+        rules.check_attributes(name, attributes)
+        with self._request(name, exclusive=not replace):
+            await self._client(name).commit_block_list(
+                [BlobBlock(_BlockId(block_id)) for block_id in block_ids],
+                content_settings=_content_settings(attributes),
+                metadata=_headers_of(attributes.metadata),
+                **_condition(replace),
+            )
+        self._id_lengths.forget(name)
+
+    async def create_page_blob(
+        self, name: BlobName, size_bytes: int, attributes: BlobAttributes, *, replace: bool
+    ) -> None:
+        """A page blob of zeros."""
+        rules.check_page_blob_size(size_bytes)
+        rules.check_attributes(name, attributes)
+        with self._request(name, exclusive=not replace):
+            await self._client(name).create_page_blob(
+                size_bytes,
+                content_settings=_content_settings(attributes),
+                metadata=_headers_of(attributes.metadata),
+                **_condition(replace),
+            )
+
+    async def put_page(self, name: BlobName, offset: int, body: Body, crc64: int) -> None:
+        """Write pages."""
+        rules.check_pages(offset, body)
+        with self._request(name):
+            answer = await self._client(name).upload_page(
+                b"".join(body),
+                offset=offset,
+                length=rules.body_length(body),
+                headers={_CRC64_HEADER: header(crc64)},
+            )
+        _check_echo(name, answer, crc64)
+
+    async def properties(self, name: BlobName) -> BlobProperties:
+        """Of a committed blob; raises BlobNotFound."""
+        with self._request(name):
+            found = await self._client(name).get_blob_properties()
+        return BlobProperties(found.size, BlobType(found.blob_type), found.etag, _attributes_of(found))
+
+    async def uncommitted_blocks(self, name: BlobName) -> dict[str, int]:
+        """Staged and not committed: id to length in bytes."""
+        with self._request(name):
+            try:
+                _, staged = await self._client(name).get_block_list("uncommitted", cls=_with_base64_names)
+            except ResourceNotFoundError:
+                return {}
+        return {block.id: block.size for block in staged}
+
+    async def read(self, name: BlobName) -> AsyncIterator[bytes]:
+        """The content in pieces of at most 4 MiB; one ETag throughout, else BlobRequestFailed."""
+        with self._request(name):
+            stream = await self._client(name).download_blob()
+            pieces = stream.chunks()
+        while True:
+            with self._request(name):
+                piece = await anext(pieces, None)
+            if piece is None:
+                return
+            yield piece
+
+    async def names(self, container: ContainerName, prefix: str = "") -> AsyncIterator[BlobName]:
+        """Committed blobs whose path starts so, in the service's order."""
+        client = self._service.get_container_client(str(container))
+        paths = aiter(client.list_blob_names(name_starts_with=prefix or None))
+        while True:
+            with self._request(container):
+                try:
+                    path = await anext(paths, None)
+                except ResourceNotFoundError:
+                    return
+            if path is None:
+                return
+            yield BlobName(container, path)
+
+    async def close(self) -> None:
+        """Let go of connections. Idempotent."""
+        await self._service.close()
+
+    def _client(self, name: BlobName) -> BlobClient:
+        return self._service.get_blob_client(str(name.container), name.path)
+
+    def _request(self, subject: BlobName | ContainerName, *, exclusive: bool = False) -> Any:
+        return in_our_words(str(subject), self._account.host, exclusive=exclusive)
+
+
+class _BlockId(str):
+    """A block id that goes through the SDK unchanged.
+
+    The SDK encodes ``str(id)`` in Base64; ours is Base64 already, and of any bytes. So this text
+    "encodes" to the bytes that its Base64 stands for.
+    """
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return self
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        return rules.block_id_bytes(str.__str__(self))
+
+
+def _with_base64_names(_response: object, blocks: Any, _headers: object) -> Any:
+    """The SDK decodes names to text, which not every id is; one more encoding outlives that."""
+    for block in blocks.uncommitted_blocks or ():
+        block.name = base64.b64encode(block.name.encode("ascii")).decode("ascii")
+    return blocks
+
+
+async def _slices(body: Body) -> AsyncIterator[memoryview]:
+    for piece in body:
+        flat = piece.cast("B")
+        for start in range(0, flat.nbytes, SLICE_BYTES):
+            yield flat[start : start + SLICE_BYTES]
+
+
+def _check_echo(name: BlobName, answer: Mapping[str, Any], crc64: int) -> None:
+    """A server that ignores the header still says what it computed."""
+    echoed = answer.get("content_crc64")
+    if echoed is not None and bytes(echoed) != crc64.to_bytes(8, "little"):
+        raise ChecksumMismatch(f"{name}: the store computed another CRC-64 of the body")
+
+
+def _condition(replace: bool) -> dict[str, Any]:
+    return {} if replace else {"match_condition": MatchConditions.IfMissing}
+
+
+def _content_settings(attributes: BlobAttributes) -> ContentSettings:
+    md5 = attributes.content_md5
+    return ContentSettings(
+        content_type=attributes.content_type,
+        content_encoding=attributes.content_encoding,
+        content_language=attributes.content_language,
+        cache_control=attributes.cache_control,
+        content_md5=bytearray(md5) if md5 is not None else None,
+    )
+
+
+def _headers_of(metadata: Mapping[str, str]) -> dict[str, str]:
+    return {key: rules.encode_metadata(value) for key, value in metadata.items()}
+
+
+def _attributes_of(found: SdkProperties) -> BlobAttributes:
+    settings = found.content_settings
+    return BlobAttributes(
+        content_type=settings.content_type or None,
+        content_encoding=settings.content_encoding or None,
+        content_language=settings.content_language or None,
+        cache_control=settings.cache_control or None,
+        content_md5=bytes(settings.content_md5) if settings.content_md5 else None,
+        metadata={key: rules.decode_metadata(value) for key, value in found.metadata.items()},
+    )

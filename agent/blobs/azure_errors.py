@@ -1,0 +1,114 @@
+"""What the service and the SDK report, in the classes of ``agent.errors``.
+
+The SDK's errors may show request addresses, and those hold the SAS; so their text and objects go no
+further than this module. What is kept: the status, the service's error code, the kind of failure.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import aiohttp
+from azure.core.exceptions import AzureError, DecodeError, HttpResponseError, IncompleteReadError
+
+from agent.errors import (
+    BlobAlreadyExists,
+    BlobNotFound,
+    BlobRequestFailed,
+    ChecksumMismatch,
+    IngestError,
+    LeasePresent,
+    ServiceError,
+    StoreRefused,
+    StoreThrottled,
+    StoreUnreachable,
+)
+
+_BY_CODE: dict[str, type[ServiceError]] = {
+    "BlobAlreadyExists": BlobAlreadyExists,
+    "Crc64Mismatch": ChecksumMismatch,
+    "Md5Mismatch": ChecksumMismatch,
+    "InternalError": StoreThrottled,
+    "OperationTimedOut": StoreThrottled,
+    "ServerBusy": StoreThrottled,
+    "InvalidAuthenticationInfo": StoreRefused,
+}
+_BY_STATUS: dict[int, type[ServiceError]] = {
+    401: StoreRefused,
+    403: StoreRefused,
+    404: BlobNotFound,
+    408: StoreThrottled,
+    429: StoreThrottled,
+    500: StoreThrottled,
+    502: StoreThrottled,
+    503: StoreThrottled,
+    504: StoreThrottled,
+}
+# With If-None-Match: * these say that the blob is there; a SAS without the right to overwrite
+# answers the last one.
+_EXISTS_CODES = frozenset({"ConditionNotMet", "UnauthorizedBlobOverwrite"})
+
+
+@contextmanager
+def in_our_words(subject: str, host: str, *, exclusive: bool = False) -> Iterator[None]:
+    """Raises errors of the tree in place of what happens within.
+
+    ``subject`` and ``host`` (host:port) stand in the message; ``exclusive`` says that the request
+    carried If-None-Match. The error raised has no cause and no context.
+    """
+    error: IngestError
+    try:
+        yield
+    except (IncompleteReadError, aiohttp.ClientPayloadError):
+        error = StoreUnreachable(f"{subject}: {host} broke off in the middle of an answer")
+    except HttpResponseError as said:
+        error = _refusal(subject, said, exclusive)
+    except (AzureError, aiohttp.ClientError, TimeoutError, OSError) as trouble:
+        error = StoreUnreachable(f"{subject}: no answer from {host} ({_kind(trouble)})")
+    else:
+        return
+    raise error
+
+
+def service_code(said: HttpResponseError) -> str:
+    """The service's error code, or an empty text."""
+    headers = getattr(said.response, "headers", None) or {}
+    code = headers.get("x-ms-error-code") or getattr(said, "error_code", None) or ""
+    text = str(getattr(code, "value", code))
+    return text if text.isascii() and text.isalnum() and len(text) <= 80 else ""
+
+
+def _refusal(subject: str, said: HttpResponseError, exclusive: bool) -> ServiceError:
+    status, code = said.status_code, service_code(said)
+    if isinstance(said, DecodeError) or status is None or status < 300:
+        return BlobRequestFailed(f"{subject}: the store's answer cannot be read")
+    kind = _classify(status, code, exclusive)
+    return kind(f"{subject}: the store answered {status}{' ' + code if code else ''}")
+
+
+def _classify(status: int, code: str, exclusive: bool) -> type[ServiceError]:
+    if exclusive and (code in _EXISTS_CODES or (status == 412 and not code)):
+        return BlobAlreadyExists
+    if code.startswith("Lease"):
+        return LeasePresent
+    return _BY_CODE.get(code) or _BY_STATUS.get(status, BlobRequestFailed)
+
+
+def _kind(trouble: BaseException) -> str:
+    """Refused, timed out, name not known: by type and errno, never by the text of the error."""
+    chain: list[BaseException] = [trouble]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and len(chain) < 8:
+        chain.append(cause)
+    for link in chain:
+        if isinstance(link, aiohttp.ClientConnectorDNSError):
+            return "its name is not known"
+        if isinstance(link, aiohttp.ClientSSLError):
+            return "TLS failed"
+        if isinstance(link, TimeoutError):
+            return "timed out"
+        if isinstance(link, aiohttp.ServerDisconnectedError):
+            return "disconnected"
+    numbers = [link.errno for link in chain if isinstance(link, OSError) and link.errno]
+    return os.strerror(numbers[-1]) if numbers else "connection failed"

@@ -1,0 +1,121 @@
+"""A blob store in a folder: what a dry try-out writes to when no account is given."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+from urllib.parse import quote
+
+from agent.blobs import rules
+from agent.blobs.directory_files import DirectoryFiles
+from agent.blobs.store import BlobProperties, Body
+from agent.errors import BlobRequestFailed, StoreRefused
+from agent.model.blobs import BlobAttributes, BlobName
+from agent.model.identity import ContainerName
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class DirectoryBlobStore:
+    """See ``agent.blobs.store.BlobStore``; ``directory_layout`` draws the folder.
+
+    Every write is on the disk when its call returns. The folder must be on one file system with
+    hard links. Several processes may use it at once; two that replace one blob at the same moment
+    may leave a file in ``objects`` that nothing refers to.
+
+    A full or failing disk is BlobRequestFailed, a folder that we may not use StoreRefused.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """``root`` is made with the first container."""
+        self._root = root.absolute()
+        self._files = DirectoryFiles(self._root)
+        self._id_lengths = rules.BlockIdLengths()
+
+    def __repr__(self) -> str:
+        return f"DirectoryBlobStore({str(self._root)!r})"
+
+    def url(self, name: BlobName) -> str:
+        """A ``file:`` address; the file may be absent (see ``directory_layout``)."""
+        return (self._root / name.container.text).as_uri() + "/" + quote(name.path, safe="/~")
+
+    async def ensure_container(self, container: ContainerName) -> None:
+        """Make the container unless it is there."""
+        await _in_thread(str(container), self._files.make_container, container)
+
+    async def put_blob(
+        self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes, *, replace: bool
+    ) -> None:
+        """A whole block blob."""
+        rules.check_put(body)
+        rules.check_attributes(name, attributes)
+        await _in_thread(str(name), self._files.put_blob, name, body, crc64, attributes, replace)
+
+    async def put_block(self, name: BlobName, block_id: str, body: Body, crc64: int) -> None:
+        """Stage one block."""
+        rules.check_block(body)
+        self._id_lengths.check(name, block_id)
+        await _in_thread(str(name), self._files.put_block, name, block_id, body, crc64)
+
+    async def put_block_list(
+        self, name: BlobName, block_ids: Sequence[str], attributes: BlobAttributes, *, replace: bool
+    ) -> None:
+        """Commit blocks, the staged one of an id before the committed one."""
+        rules.check_block_list(block_ids)
+        rules.check_attributes(name, attributes)
+        await _in_thread(str(name), self._files.put_block_list, name, block_ids, attributes, replace)
+        self._id_lengths.forget(name)
+
+    async def create_page_blob(
+        self, name: BlobName, size_bytes: int, attributes: BlobAttributes, *, replace: bool
+    ) -> None:
+        """A page blob of zeros, as a sparse file."""
+        rules.check_page_blob_size(size_bytes)
+        rules.check_attributes(name, attributes)
+        await _in_thread(str(name), self._files.create_page_blob, name, size_bytes, attributes, replace)
+
+    async def put_page(self, name: BlobName, offset: int, body: Body, crc64: int) -> None:
+        """Write pages."""
+        rules.check_pages(offset, body)
+        await _in_thread(str(name), self._files.put_page, name, offset, body, crc64)
+
+    async def properties(self, name: BlobName) -> BlobProperties:
+        """Of a committed blob; raises BlobNotFound."""
+        return await _in_thread(str(name), self._files.properties, name)
+
+    async def uncommitted_blocks(self, name: BlobName) -> dict[str, int]:
+        """Staged and not committed: id to length in bytes."""
+        return await _in_thread(str(name), self._files.uncommitted_blocks, name)
+
+    async def read(self, name: BlobName) -> AsyncIterator[bytes]:
+        """The content in pieces of at most 4 MiB; a blob replaced meanwhile is read as it was."""
+        file = await _in_thread(str(name), self._files.open, name, "rb")
+        try:
+            while piece := await _in_thread(str(name), file.read, rules.READ_PIECE_BYTES):
+                yield piece
+        finally:
+            file.close()
+
+    async def names(self, container: ContainerName, prefix: str = "") -> AsyncIterator[BlobName]:
+        """Committed blobs whose path starts so, in order of code points; all names in memory."""
+        for name in await _in_thread(str(container), self._files.names, container, prefix):
+            yield name
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+
+async def _in_thread(subject: str, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    try:
+        return await asyncio.to_thread(work, *args, **kwargs)
+    except OSError as trouble:
+        why = os.strerror(trouble.errno) if trouble.errno else type(trouble).__name__
+        kind = (
+            StoreRefused if trouble.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else BlobRequestFailed
+        )
+        raise kind(f"{subject}: the folder of the directory store says: {why}") from None

@@ -30,7 +30,11 @@ class Secret:
         return "***"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and hmac.compare_digest(self._text.encode(), other._text.encode())
+        return isinstance(other, Secret) and hmac.compare_digest(self._bytes(), other._bytes())
+
+    def _bytes(self) -> bytes:
+        # A strict encoder would quote the secret in its error.
+        return self._text.encode("utf-8", "surrogatepass")
 
     def __hash__(self) -> int:
         return hash((Secret, self._text))

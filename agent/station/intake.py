@@ -20,7 +20,8 @@ def choose(serial: SerialNumber, found: Sequence[tuple[Job, Drive]], attached: i
         raise SerialConflict(f"{attached} attached drives say that their serial is {serial}")
     if not found:
         raise SerialNotSpecified(f"drive {serial} is an extra drive: no job specifies it")
-    waiting = [(job, drive) for job, drive in found if drive.state in OPEN_DRIVES]
+    open_ones = [(job, drive) for job, drive in found if drive.state in OPEN_DRIVES]
+    waiting = [pair for pair in open_ones if not pair[0].cancel_requested] or open_ones
     if not waiting:
         raise _finished(serial, *found[0])
     ready = [(job, drive) for job, drive in waiting if job.state in PROCESSABLE_JOBS]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections import Counter
+from collections.abc import Set
 from contextlib import suppress
 
 from agent.catalog.catalog import Catalog
@@ -15,6 +17,7 @@ from agent.station.visit import Visit, Watcher
 from agent.telemetry import Log
 
 RECONCILE_EVERY_S = 2.0
+PAUSE_AFTER_CRASH_S = 30.0
 
 
 class Station:
@@ -72,15 +75,32 @@ class Station:
 
     async def _reconcile(self, group: asyncio.TaskGroup) -> None:
         attached = await self._source.devices()
+        keys = {device.key for device in attached}
+        self._forget(self._told.keys() - keys)
+        for key in self._visits.keys() - keys:
+            self._leave(key)
         counts = Counter(device.serial for device in attached)
         for device in attached:
             if device.key in self._visits:
                 await self._look_after(device)
-            else:
+            elif not self._is_leaving(device):
                 await self._consider(group, device, counts[device.serial])
-        gone = self._told.keys() - {device.key for device in attached}
+
+    def _forget(self, gone: Set[str]) -> None:
         for key in gone:
             del self._told[key]
+
+    def _leave(self, key: str) -> None:
+        """The drive was pulled: its visit keeps the place, and ends."""
+        visit, task = self._visits[key]
+        if task.done():
+            del self._visits[key]
+        else:
+            visit.stop()
+
+    def _is_leaving(self, device: Device) -> bool:
+        """Whether the same drive is still being put down in another bay."""
+        return any(visit.serial == device.serial for visit, _ in self._visits.values())
 
     async def _look_after(self, device: Device) -> None:
         visit, task = self._visits[device.key]
@@ -108,11 +128,17 @@ class Station:
         self._visits[device.key] = (visit, group.create_task(self._supervise(visit)))
 
     async def _supervise(self, visit: Visit) -> None:
-        """One drive's trouble is one drive's event."""
+        """One drive's trouble is one drive's event, whatever it is."""
         try:
             await visit.run()
         except IngestError as error:
             self._log.error("visit.failed", error=error.id, detail=error.detail, next=error.next_step)
+        except Exception as error:  # noqa: BLE001 - a supervisor
+            self._log.error("visit.crashed", error=type(error).__name__, at=_place(error))
+        else:
+            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), PAUSE_AFTER_CRASH_S)
 
     async def _leave_alone(self, device: Device, error: PolicyError) -> None:
         if self._told.get(device.key) == error.detail:
@@ -122,3 +148,9 @@ class Station:
         await self._catalog.record_event(
             "drive.left_alone", who="station", serial=device.serial, detail=error.detail
         )
+
+
+def _place(error: Exception) -> str:
+    """File and line of a surprise; its text could hold anything, so it is not told."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "nowhere"

@@ -60,7 +60,7 @@ class Visit:
         self._log = log.bind(drive=device.serial.shown, job=str(job.name), bay=device.bay)
         self._patient, self._watch = patient, watch
         self._pair: Pair | None = None
-        self.job_name = job.name
+        self.job_name, self.serial = job.name, device.serial
         self._stop = asyncio.Event()
         self._last_written = 0.0
         self.outcome: IngestError | None = None
@@ -157,6 +157,8 @@ class Visit:
         try:
             if self._stop.is_set():
                 self._pair.tell("stop")
+            elif self._job.cancel_requested:
+                self._pair.tell("cancel")
             async for event in self._pair.events():
                 await self._take(event)
         finally:

@@ -1,8 +1,8 @@
 """What an uploader tells its station: one JSON object a line on standard output.
 
-Names: ``opened``, ``inventory``, ``manifest.warning``, ``progress``, ``log.kept``, and one of
-``finished``, ``paused`` (something to wait for or to mend; the place is kept) or ``interrupted``
-(stopped as told; the place is kept) as the last.
+Names: ``opened``, ``inventory``, ``manifest.warning``, ``waiting`` (for the store), ``progress``,
+``log.kept``, and one of ``finished``, ``paused`` (something to wait for or to mend; the place is kept)
+or ``interrupted`` (stopped as told; the place is kept) as the last.
 """
 
 from __future__ import annotations

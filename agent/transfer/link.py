@@ -19,6 +19,10 @@ _ERRORS = {cls.__name__: cls for cls in catalogue()}
 MAX_DETAIL_CHARS = 500
 
 
+Source = int | StreamRef
+"""A stream that was opened, or one that is read only once."""
+
+
 class ReaderLink:
     """Asks the reader; one scan or look-up at a time, any number of fills."""
 
@@ -120,14 +124,19 @@ class ReaderLink:
         """The stream is not needed any more."""
         await self._send({"do": "drop", "sid": sid})
 
-    async def fill(self, sid: int, offset: int, length: int, slots: list[int]) -> asyncio.Future[str | None]:
+    async def fill(
+        self, source: Source, offset: int, length: int, slots: list[int]
+    ) -> asyncio.Future[str | None]:
         """Ask for bytes in slots; the future tells None, or why they could not be read."""
         cid = next(self._numbers)
         future: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self._fills[cid] = future
-        await self._send(
-            {"do": "fill", "cid": cid, "sid": sid, "offset": offset, "length": length, "slots": slots}
-        )
+        message = {"do": "fill", "cid": cid, "offset": offset, "length": length, "slots": slots}
+        if isinstance(source, StreamRef):
+            message["ref"] = source.to_json()
+        else:
+            message["sid"] = source
+        await self._send(message)
         return future
 
     async def content(self, ref: StreamRef) -> AsyncGenerator[bytes, None]:

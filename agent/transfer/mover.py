@@ -30,13 +30,17 @@ from agent.transfer.items import (
     tells_content,
 )
 from agent.transfer.journal import Journal
-from agent.transfer.link import ReaderLink
+from agent.transfer.link import ReaderLink, Source
 from agent.transfer.ring import SLOT_BYTES, slots_for
 from agent.transfer.sender import NoFreeName, Placed, Sender, Target
 from agent.transfer.sides import Dressed, dress
+from agent.volume.ntfs import StreamRef
 
 OPEN_ITEMS = 64
 """Blobs under way at once; also the bound on blobs that need no slot."""
+
+INLINE_BYTES = 64 * 1024
+"""Up to here a checksum (some microseconds) is cheaper than its way to a thread."""
 
 _REFUSED: dict[type[Exception], BlobStatus] = {
     BlobRequestFailed: BlobStatus.BLOB_REQUEST_FAILED,
@@ -49,6 +53,15 @@ _REFUSED: dict[type[Exception], BlobStatus] = {
 """Answers of the store that are one blob's trouble; any other ends the transfer or pauses it."""
 
 _REFUSALS = tuple(_REFUSED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ordered:
+    """Bytes that the reader was asked for. ``filled`` tells None, or why they could not be read."""
+
+    source: Source
+    slots: list[int]
+    filled: asyncio.Future[str | None]
 
 
 @dataclass(slots=True)
@@ -67,6 +80,11 @@ class _Work:
     @property
     def item(self) -> Item:
         return self.dressed.item
+
+    @property
+    def stream(self) -> StreamRef:
+        assert self.item.stream is not None
+        return self.item.stream
 
     def fault(self, piece: Piece, status: ChunkStatus, note: str) -> None:
         self.faults[piece.ordinal] = status
@@ -145,50 +163,40 @@ class Mover:
         piece = next(pieces_of(work.item, work.block_bytes), None)
         if piece is None:
             group.create_task(self._guard(work, self._send_whole(work, [], None)))
-        elif (ordered := await self._order(work, piece, None)) is not None:
-            group.create_task(self._guard(work, self._whole(work, piece, *ordered)))
+        elif (ordered := await self._order(work, piece, work.stream)) is not None:
+            group.create_task(self._guard(work, self._whole(work, piece, ordered)))
         else:
             self._settle(work, None)
 
-    async def _order(
-        self, work: _Work, piece: Piece, sid: int | None
-    ) -> tuple[int, list[int], asyncio.Future[str | None]] | None:
+    async def _order(self, work: _Work, piece: Piece, source: Source) -> _Ordered | None:
         """Ask the reader for a piece; None when the file ends before it does."""
-        stream = work.item.stream
-        assert stream is not None
-        if piece.offset + piece.length > stream.size:
-            work.fault(piece, ChunkStatus.FILE_UNEXPECTED_END, f"the file ends at byte {stream.size}")
+        if piece.offset + piece.length > work.stream.size:
+            work.fault(piece, ChunkStatus.FILE_UNEXPECTED_END, f"the file ends at byte {work.stream.size}")
             return None
         slots = await self._link.pool.take(slots_for(piece.length))
-        if sid is None:
-            sid = await self._link.open(stream)
-        return sid, slots, await self._link.fill(sid, piece.offset, piece.length, slots)
+        return _Ordered(source, slots, await self._link.fill(source, piece.offset, piece.length, slots))
 
-    async def _whole(
-        self, work: _Work, piece: Piece, sid: int, slots: list[int], filled: asyncio.Future[str | None]
-    ) -> None:
+    async def _whole(self, work: _Work, piece: Piece, ordered: _Ordered) -> None:
         try:
-            body = await self._verified(work, piece, sid, slots, filled)
-            await self._link.drop(sid)
+            body = await self._verified(work, piece, ordered)
             if body is None:
                 self._settle(work, None)
             else:
                 await self._send_whole(work, body, piece)
         finally:
-            self._link.pool.put_back(slots)
+            self._link.pool.put_back(ordered.slots)
 
     async def _send_whole(self, work: _Work, body: Body, piece: Piece | None) -> None:
-        crc = await asyncio.to_thread(crc64, body)
+        crc = await _crc64(body)
         self._settle(work, await self._sender.put_whole(work.target, body, crc))
 
-    async def _verified(
-        self, work: _Work, piece: Piece, sid: int, slots: list[int], filled: asyncio.Future[str | None]
-    ) -> Body | None:
+    async def _verified(self, work: _Work, piece: Piece, ordered: _Ordered) -> Body | None:
         """What was read, if it is what the manifest promises; it is read twice before it is doubted."""
-        why = await filled
-        body = self._link.ring.views(slots, piece.length)
+        why = await ordered.filled
+        body = self._link.ring.views(ordered.slots, piece.length)
         if why is None and not await _matches(body, piece.md5):
-            why = await (await self._link.fill(sid, piece.offset, piece.length, slots))
+            again = self._link.fill(ordered.source, piece.offset, piece.length, ordered.slots)
+            why = await (await again)
             if why is None and not await _matches(body, piece.md5):
                 work.fault(piece, ChunkStatus.CORRUPTED, "the bytes do not match the manifest's hash")
                 return None
@@ -207,8 +215,7 @@ class Mover:
         if placed.is_there or placed.status is DispositionStatus.SKIPPED:
             self._settle(work, placed)
             return
-        assert work.item.stream is not None
-        sid = await self._link.open(work.item.stream)
+        sid = await self._link.open(work.stream)
         whole = True
         for piece in pieces_of(work.item, work.block_bytes):
             if self._stop.is_set():
@@ -218,7 +225,7 @@ class Mover:
                 self._moved(work, piece)
             elif (ordered := await self._order(work, piece, sid)) is not None:
                 work.left += 1
-                group.create_task(self._piece(work, placed.name, piece, *ordered))
+                group.create_task(self._piece(work, placed.name, piece, ordered))
         group.create_task(self._guard(work, self._finish(group, work, placed, sid, whole)))
 
     async def _place(self, work: _Work, first_name: int) -> tuple[Placed, Mapping[str, int]]:
@@ -239,29 +246,21 @@ class Mover:
         mark = work.target.marker
         return staged.get(block_id(mark, piece)) == piece.length and tells_content(mark, piece)
 
-    async def _piece(
-        self,
-        work: _Work,
-        name: BlobName,
-        piece: Piece,
-        sid: int,
-        slots: list[int],
-        filled: asyncio.Future[str | None],
-    ) -> None:
+    async def _piece(self, work: _Work, name: BlobName, piece: Piece, ordered: _Ordered) -> None:
         try:
-            body = await self._verified(work, piece, sid, slots, filled)
+            body = await self._verified(work, piece, ordered)
             if body is not None:
                 await self._put(work, name, piece, body)
                 self._moved(work, piece)
         except _REFUSALS as error:
             work.fault(piece, ChunkStatus.BLOB_REQUEST_FAILED, _reason(error))
         finally:
-            self._link.pool.put_back(slots)
+            self._link.pool.put_back(ordered.slots)
             work.left -= 1
             work.settled.set()
 
     async def _put(self, work: _Work, name: BlobName, piece: Piece, body: Body) -> None:
-        crc = await asyncio.to_thread(crc64, body)
+        crc = await _crc64(body)
         if work.item.type is BlobType.PAGE:
             await self._sender.put_page(name, piece.offset, body, crc)
         else:
@@ -357,6 +356,12 @@ class Mover:
 
 async def _matches(body: Body, md5: bytes | None) -> bool:
     return md5 is None or await asyncio.to_thread(_md5, body) == md5
+
+
+async def _crc64(body: Body) -> int:
+    if sum(map(len, body)) <= INLINE_BYTES:
+        return crc64(body)
+    return await asyncio.to_thread(crc64, body)
 
 
 def _md5(body: Body) -> bytes:

@@ -24,9 +24,16 @@ class Patience:
     all waiting: the next retriable error is raised.
     """
 
-    def __init__(self, give_up_after_s: float, hurry: asyncio.Event) -> None:
+    def __init__(
+        self,
+        give_up_after_s: float,
+        hurry: asyncio.Event,
+        told: Callable[[str], None] = lambda detail: None,
+    ) -> None:
+        """``told`` hears, once an outage, what is being waited for."""
         self._give_up_after_s = give_up_after_s
         self._hurry = hurry
+        self._told = told
         self.waiting_for: str | None = None
         """What is being waited for, for the screen; None in good weather."""
 
@@ -43,6 +50,8 @@ class Patience:
                 give_up = loop.time() + pause > deadline or self._hurry.is_set()
                 if not error.retriable or give_up or checksum_tries >= CHECKSUM_TRIES:
                     raise
+                if self.waiting_for is None:
+                    self._told(error.detail)
                 self.waiting_for = error.detail
             else:
                 self.waiting_for = None

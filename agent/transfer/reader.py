@@ -88,7 +88,8 @@ class Reader:
         self._streams.pop(message["sid"], None)
 
     def _fill(self, message: Message) -> None:
-        ref, offset = self._streams[message["sid"]], message["offset"]
+        ref = StreamRef.from_json(message["ref"]) if "ref" in message else self._streams[message["sid"]]
+        offset = message["offset"]
         answer: Message = {"is": "filled", "cid": message["cid"]}
         try:
             for view in self._ring.views(message["slots"], message["length"]):

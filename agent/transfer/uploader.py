@@ -47,7 +47,9 @@ class Uploader:
         self._order, self._link, self._store, self._tell = order, link, store, tell
         self.stop = asyncio.Event()
         self._cancelled = False
-        self._patience = Patience(order.give_up_after_s, self.stop)
+        self._patience = Patience(
+            order.give_up_after_s, self.stop, lambda detail: tell("waiting", detail=detail)
+        )
         self._sender = Sender(store, self._patience, order.connections)
         self._reporter = Reporter(
             order.job, order.serial, LogPlace(order.diagnostics), order.spool, order.block_bytes

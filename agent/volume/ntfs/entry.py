@@ -78,7 +78,7 @@ class StreamRef:
         record, sequence, name, kind, size, valid, unit, flat, unsupported, first = value
         if not isinstance(name, str) or len(name) > _MAX_NAME:
             raise MalformedInput("a stream reference has no name of at most 255 characters")
-        if kind not in _KINDS:
+        if not isinstance(kind, str) or kind not in _KINDS:
             raise MalformedInput("a stream reference is of no known kind")
         if unsupported is not None and not (isinstance(unsupported, str) and len(unsupported) <= _MAX_REASON):
             raise MalformedInput("a stream reference gives no text as the reason that it cannot be read")

@@ -22,6 +22,9 @@ def map_extents(instances: Sequence[Attribute], geometry: Geometry) -> tuple[Ext
     """
     if len(instances) == 1 and not instances[0].first_vcn:
         runs = _runs(instances[0], geometry)
+        if len(runs) == 1 and runs[0][0] is not None:
+            # Most files are one run, which was checked against the volume when it was decoded.
+            return ((runs[0][0] * geometry.cluster_size, runs[0][1] * geometry.cluster_size),)
     else:
         runs = _joined(instances, geometry)
     extents = to_extents(runs, geometry.cluster_size)

@@ -28,9 +28,15 @@ from agent.volume.ntfs.reparse import why_unreadable
 from agent.volume.ntfs.table import MasterFileTable
 
 DOS_NAMESPACE = 2
+# Plain numbers: comparing with members of an enum is a fifth of the time of a scan.
+_DATA = int(AttributeType.DATA)
+_FILE_NAME = int(AttributeType.FILE_NAME)
+_STANDARD_INFORMATION = int(AttributeType.STANDARD_INFORMATION)
 _NAME_PLACE = 66
 _INFORMATION = struct.Struct("<QQQQI")
 """Created, modified, record changed, accessed; DOS flags."""
+_NAME_HEAD = struct.Struct("<Q56xBB")
+"""Parent, then the name's length in characters and its namespace."""
 _MAX_UNIT_SHIFT = 8
 
 
@@ -54,6 +60,8 @@ class FileFacts:
 
     def proper_names(self) -> list[FileName]:
         """Without the 8.3 aliases, unless there is nothing else."""
+        if len(self.names) == 1:
+            return self.names
         return [name for name in self.names if name.namespace != DOS_NAMESPACE] or self.names
 
 
@@ -61,12 +69,12 @@ def gather(attributes: Sequence[Attribute], number: int) -> FileFacts:
     """Raises NtfsDamaged when a name or the times do not fit their attribute."""
     facts = FileFacts()
     for each in attributes:
-        kind = each.type
-        if kind == AttributeType.DATA:
+        kind = each[0]
+        if kind == _DATA:
             facts.data.setdefault(each.name, []).append(each)
-        elif kind == AttributeType.FILE_NAME:
+        elif kind == _FILE_NAME:
             facts.names.append(parse_file_name(each.buffer, each.start, each.end, number))
-        elif kind == AttributeType.STANDARD_INFORMATION and not each.mapped:
+        elif kind == _STANDARD_INFORMATION and not each.mapped:
             if each.size < _INFORMATION.size:
                 raise NtfsDamaged(f"MFT record {number}: $STANDARD_INFORMATION has {each.size} bytes")
             facts.information = _INFORMATION.unpack_from(each.buffer, each.start)
@@ -79,13 +87,16 @@ def gather(attributes: Sequence[Attribute], number: int) -> FileFacts:
 
 def parse_file_name(buffer: bytes | bytearray, start: int, end: int, number: int) -> FileName:
     """The $FILE_NAME in ``buffer[start:end]``, of an attribute or of an index entry."""
-    if end - start < _NAME_PLACE or end - start < _NAME_PLACE + 2 * buffer[start + 64]:
+    if end - start < _NAME_PLACE:
         raise NtfsDamaged(f"MFT record {number}: a name does not fit its {end - start} bytes")
-    size = 2 * buffer[start + 64]
-    if not size:
-        raise NtfsDamaged(f"MFT record {number}: a name is empty")
-    text = decode_name(buffer[start + _NAME_PLACE : start + _NAME_PLACE + size])
-    return FileName(int.from_bytes(buffer[start : start + 8], "little"), buffer[start + 65], text)
+    parent, length, namespace = _NAME_HEAD.unpack_from(buffer, start)
+    name_start = start + _NAME_PLACE
+    name_end = name_start + 2 * length
+    if not length or name_end > end:
+        raise NtfsDamaged(
+            f"MFT record {number}: a name of {length} characters in an attribute of {end - start} bytes"
+        )
+    return FileName(parent, namespace, decode_name(buffer[name_start:name_end]))
 
 
 def build_streams(
@@ -140,7 +151,7 @@ def _build_stream(
         elif flags & SPARSE:
             kind = StreamKind.SPARSE
         extents = map_extents(instances, table.geometry)
-        if sum(length for _, length in extents) < size:
+        if (extents[0][1] if len(extents) == 1 else sum(length for _, length in extents)) < size:
             raise NtfsDamaged(f"the runlist maps less than the {size} bytes of the stream")
     except NtfsDamaged as damage:
         place = table.offset(number)

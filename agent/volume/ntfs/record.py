@@ -100,12 +100,13 @@ class Record(NamedTuple):
         at = self.start + self.first_attribute
         end = self.start + min(self.used, self.size)
         buffer = self.buffer
+        unpack, wanted, number = _COMMON.unpack_from, _WANTED, self.number
         while at + 4 <= end:
             if at + 24 > end:
                 if buffer[at : at + 4] == b"\xff\xff\xff\xff":
                     return found
                 break
-            common = _COMMON.unpack_from(buffer, at)
+            common = unpack(buffer, at)
             kind, length = common[0], common[1]
             if kind == _END:
                 return found
@@ -113,8 +114,8 @@ class Record(NamedTuple):
                 raise NtfsDamaged(
                     f"MFT record {self.number}: attribute {kind:#x} at {at - self.start} has {length} bytes"
                 )
-            if kind in _WANTED:
-                found.append(_attribute(buffer, at, common, self.number))
+            if kind in wanted:
+                found.append(_attribute(buffer, at, common, number))
             at += length
         raise NtfsDamaged(f"MFT record {self.number}: its attributes do not end")
 

@@ -28,6 +28,7 @@ MAX_LIST_BYTES = 256 * 1024
 """What NTFS allows for one attribute list."""
 
 _MIRRORED_RECORDS = 4
+_ATTRIBUTE_LIST = int(AttributeType.ATTRIBUTE_LIST)
 _LIST_ENTRY = struct.Struct("<IHBBQQH")
 """Type, length, name length and place, first VCN, record, id."""
 
@@ -162,7 +163,7 @@ class MasterFileTable:
         Raises NtfsDamaged when list and records contradict each other, UnreadableSectors.
         """
         own = base.attributes()
-        if not any(each.type == AttributeType.ATTRIBUTE_LIST for each in own):
+        if not _has_list(own):
             return own
         wanted: dict[int, set[tuple[int, int]]] = {}
         for entry in self.attribute_list(base, own):
@@ -270,6 +271,14 @@ class MasterFileTable:
 
 
 _LISTED = frozenset(int(kind) for kind in AttributeType) - {int(AttributeType.ATTRIBUTE_LIST)}
+
+
+def _has_list(attributes: list[Attribute]) -> bool:
+    # A plain loop: this is asked of every record on the volume.
+    for each in attributes:  # noqa: SIM110
+        if each[0] == _ATTRIBUTE_LIST:
+            return True
+    return False
 
 
 def _is_unnamed(attribute: Attribute, kind: AttributeType) -> bool:

@@ -1,0 +1,146 @@
+"""Damage of every sort on real volumes: an error of our tree or a value, no hang, no wild read."""
+
+from __future__ import annotations
+
+import lzma
+import os
+import random
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+from agent.errors import IngestError, UnreadableSectors
+from agent.volume.block import check_range
+from agent.volume.ntfs import DamagedRecord, Entry, NtfsVolume, StreamRef
+from agent.volume.ntfs.geometry import read_geometry
+
+_CHECKOUT = Path(__file__).parents[2]
+_MAX_PACKED_BYTES = 200_000
+"""Larger images take longer to unpack than to test."""
+
+_ROUNDS = 300
+"""Over all images and kinds of structure together."""
+
+_START = {".img": 0, ".raw": 65536}
+
+
+def _images() -> list[Path]:
+    found = sorted((_CHECKOUT / "fixtures" / "images").glob("*.img.xz"))
+    found += sorted((_CHECKOUT.parent / "shared" / "images" / "ntfs").glob("*.raw.xz"))
+    small = [path for path in found if path.stat().st_size <= _MAX_PACKED_BYTES]
+    if "NTFS_TEST_IMAGES" in os.environ:
+        small += sorted(Path(os.environ["NTFS_TEST_IMAGES"]).glob("*.img"))
+    return small
+
+
+@lru_cache(maxsize=1)
+def _volume_bytes(path: Path) -> bytes:
+    if path.suffix == ".img":
+        return path.read_bytes()
+    return lzma.decompress(path.read_bytes())[_START[path.with_suffix("").suffix] :]
+
+
+if not _images():
+    pytest.skip("no small image in fixtures/images or the shared folder", allow_module_level=True)
+
+
+class _Damaged:
+    """A volume with some bytes replaced and a range that cannot be read."""
+
+    sector_size = 512
+
+    def __init__(self, data: bytes, changes: dict[int, bytes], bad: range = range(0)) -> None:
+        self.size_bytes = len(data)
+        self._data = data
+        self._changes = changes
+        self._bad = bad
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        check_range(self, offset, len(buffer))
+        end = offset + len(buffer)
+        if offset < self._bad.stop and self._bad.start < end:
+            raise UnreadableSectors(self._bad.start, len(self._bad))
+        buffer[:] = self._data[offset:end]
+        for place, change in self._changes.items():
+            for index, byte in enumerate(change):
+                if offset <= place + index < end:
+                    buffer[place + index - offset] = byte
+
+
+@pytest.fixture(scope="module", params=_images(), ids=lambda path: path.name)
+def image(request: pytest.FixtureRequest) -> bytes:
+    data = _volume_bytes(request.param)
+    if data[3:11] != b"NTFS    ":
+        pytest.skip(f"{request.param.name} is not bare NTFS")
+    return data
+
+
+def _exercise(source: _Damaged) -> list[Entry | DamagedRecord]:
+    """All that callers do, with every expected error taken; any other one fails the test."""
+    try:
+        volume = NtfsVolume.open(source)
+        found = list(volume.scan())
+    except IngestError:
+        return []
+    for entry in found[:200]:
+        if isinstance(entry, DamagedRecord):
+            assert entry.why
+            continue
+        for ref in entry.streams:
+            _read_ends(volume, ref)
+        with suppress(IngestError):
+            volume.find("\\".join(entry.path))
+    return found
+
+
+def _read_ends(volume: NtfsVolume, ref: StreamRef) -> None:
+    length = min(ref.size, 70_000)
+    for offset in {0, ref.size - length}:
+        with suppress(IngestError):
+            volume.read_into(ref, offset, memoryview(bytearray(length)))
+
+
+def _places(data: bytes, what: str) -> list[int]:
+    if what == "boot":
+        return [0]
+    signature = b"FILE" if what == "record" else b"INDX"
+    return [at for at in range(0, len(data), 512) if data[at : at + 4] == signature]
+
+
+@pytest.mark.parametrize("what", ["boot", "record", "index"])
+def test_mutated_structures_give_errors_or_values(image: bytes, what: str) -> None:
+    chance = random.Random(f"{what} {len(image)}")
+    places = _places(image, what)
+    span = 512 if what == "boot" else 1024
+    for _ in range(max(10, _ROUNDS // 3 // len(_images()))):
+        changes: dict[int, bytes] = {}
+        for _ in range(chance.randrange(1, 6)):
+            place = chance.choice(places) + chance.randrange(span)
+            value = chance.choice([b"\0", b"\xff", b"\x7f", b"\xff\xff\xff\xff", chance.randbytes(1)])
+            changes[place] = value
+        _exercise(_Damaged(image, changes))
+
+
+def test_sectors_of_the_table_that_cannot_be_read_are_told(image: bytes) -> None:
+    start = read_geometry(_Damaged(image, {})).mft_offset + 65536
+    there = {each.record for each in _entries(_exercise(_Damaged(image, {})))}
+    found = _exercise(_Damaged(image, {}, range(start, start + 4096)))
+    lost = {each.number for each in found if isinstance(each, DamagedRecord)}
+    kept = {each.record for each in _entries(found)}
+    assert there <= kept | lost
+    assert not kept & lost
+
+
+def test_a_first_record_that_is_damaged_is_taken_from_the_mirror(image: bytes) -> None:
+    start = read_geometry(_Damaged(image, {})).mft_offset
+    whole = _entries(_exercise(_Damaged(image, {})))
+    found = _exercise(_Damaged(image, {start: b"BAAD"}))
+    assert [each.number for each in found if isinstance(each, DamagedRecord)] == [0]
+    assert _entries(found) == [each for each in whole if each.record != 0]
+
+
+def _entries(found: list[Entry | DamagedRecord]) -> list[Entry]:
+    assert found
+    return [each for each in found if isinstance(each, Entry)]

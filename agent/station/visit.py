@@ -63,6 +63,7 @@ class Visit:
         self.job_name, self.serial = job.name, device.serial
         self._stop = asyncio.Event()
         self._last_written = 0.0
+        self._latest: Mapping[str, Any] | None = None
         self.outcome: IngestError | None = None
         """Why the visit ended without a finished drive; None when it is finished or was stopped."""
         self.interrupted = False
@@ -190,14 +191,18 @@ class Visit:
         self._watch(event)
         match event["event"]:
             case "progress":
-                await self._progress(event)
+                self._latest = event
+                if time.monotonic() - self._last_written >= PROGRESS_EVERY_S:
+                    await self._write_progress()
             case "inventory":
                 pass
             case "finished":
                 await self._finish(event)
             case "paused":
+                await self._write_progress()
                 raise await self._why_paused(event)
             case "interrupted":
+                await self._write_progress()
                 self._log.info("drive.interrupted")
                 self.interrupted = True
                 self._stop.set()
@@ -211,11 +216,11 @@ class Visit:
         last_words = await self._pair.reader_said()
         return WorkerLost(f"{event['detail']}: {last_words}" if last_words else event["detail"])
 
-    async def _progress(self, event: Mapping[str, Any]) -> None:
-        now = time.monotonic()
-        if now - self._last_written < PROGRESS_EVERY_S:
+    async def _write_progress(self) -> None:
+        event, self._latest = self._latest, None
+        if event is None:
             return
-        self._last_written = now
+        self._last_written = time.monotonic()
         waiting = event.get("waiting")
         await self._catalog.record_progress(
             self._job.name,

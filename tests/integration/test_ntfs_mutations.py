@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.errors import IngestError, UnreadableSectors
+from agent.errors import IngestError, NtfsDamaged, UnreadableSectors
 from agent.volume.block import check_range
-from agent.volume.ntfs import DamagedRecord, Entry, NtfsVolume, StreamRef
+from agent.volume.ntfs import DamagedRecord, Entry, NtfsVolume, StreamKind, StreamRef
 from agent.volume.ntfs.geometry import read_geometry
 
 _CHECKOUT = Path(__file__).parents[2]
@@ -144,3 +144,26 @@ def test_a_first_record_that_is_damaged_is_taken_from_the_mirror(image: bytes) -
 def _entries(found: list[Entry | DamagedRecord]) -> list[Entry]:
     assert found
     return [each for each in found if isinstance(each, Entry)]
+
+
+def test_an_encrypted_file_is_told_and_not_read(image: bytes) -> None:
+    whole = _entries(_exercise(_Damaged(image, {})))
+    ref = next(
+        (
+            ref
+            for entry in whole
+            for ref in entry.streams
+            if ref.kind is StreamKind.RESIDENT and not entry.is_system and not entry.is_directory
+        ),
+        None,
+    )
+    if ref is None:
+        pytest.skip("no resident file on this image")
+    start = ref.first_offset
+    information = start + int.from_bytes(image[start + 20 : start + 22], "little")
+    source = _Damaged(image, {information + 24 + 33: b"\x40"})
+    volume = NtfsVolume.open(source)
+    entry = next(each for each in volume.scan() if isinstance(each, Entry) and each.record == ref.record)
+    assert all(stream.unsupported and "EFS" in stream.unsupported for stream in entry.streams)
+    with pytest.raises(NtfsDamaged, match="EFS"):
+        volume.read_into(entry.streams[0], 0, memoryview(bytearray(entry.streams[0].size)))

@@ -11,7 +11,7 @@ from agent.volume.ntfs.entry import ORPHAN, DamagedRecord, Entry
 from agent.volume.ntfs.extents import ExtentMap
 from agent.volume.ntfs.facts import FileFacts, build_streams, gather
 from agent.volume.ntfs.fixups import WHY, Verdict
-from agent.volume.ntfs.record import DIRECTORY, IN_USE, RECORD_MASK, Record, parse_record
+from agent.volume.ntfs.record import DIRECTORY, IN_USE, Record, parse_record
 from agent.volume.ntfs.reparse import MAX_REPARSE_BYTES, parse_reparse
 from agent.volume.ntfs.table import Chunk, MasterFileTable
 from agent.volume.ntfs.tree import FIRST_USER_RECORD, ROOT_RECORD, DirectoryTree, Place
@@ -124,7 +124,7 @@ def _own_place(tree: DirectoryTree, record: Record) -> Place | None:
 def _rows(chunk: Chunk, flags: int) -> list[int]:
     """Sound base records whose flags are all set."""
     wanted = (chunk.verdicts == Verdict.SOUND) & (chunk.flags & flags == flags)
-    rows: list[int] = np.flatnonzero(wanted & (chunk.bases & RECORD_MASK == 0)).tolist()
+    rows: list[int] = np.flatnonzero(wanted & (chunk.bases == 0)).tolist()
     return rows
 
 
@@ -153,7 +153,7 @@ def _damaged(table: MasterFileTable, chunk: Chunk, bitmap: ExtentMap | None) -> 
 def _lost_extensions(table: MasterFileTable, chunk: Chunk) -> Iterator[DamagedRecord]:
     """Records in use that continue one that is gone: the rest of a file that no Entry will tell of."""
     wanted = (chunk.verdicts == Verdict.SOUND) & (chunk.flags & IN_USE != 0)
-    for row in np.flatnonzero(wanted & (chunk.bases & RECORD_MASK != 0)).tolist():
+    for row in np.flatnonzero(wanted & (chunk.bases != 0)).tolist():
         base = int(chunk.bases[row])
         try:
             table.referenced(base)

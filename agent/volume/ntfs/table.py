@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.errors import DiskOperationFailed, NtfsDamaged, UnreadableSectors
-from agent.volume.block import BlockSource, read
+from agent.volume.block import BlockSource
 from agent.volume.ntfs.extents import ExtentMap, map_extents
 from agent.volume.ntfs.fixups import FILE_SIGNATURE, WHY, Verdict, apply_fixups
 from agent.volume.ntfs.geometry import Geometry
@@ -149,7 +149,7 @@ class MasterFileTable:
         """
         record = self.load(reference & RECORD_MASK)
         sequence = reference >> 48
-        if not record.flags & IN_USE or record.base & RECORD_MASK:
+        if not record.flags & IN_USE or record.base:
             raise NtfsDamaged(f"MFT record {record.number} is pointed at, and holds no file")
         if sequence and record.sequence != sequence:
             raise NtfsDamaged(
@@ -263,11 +263,6 @@ class MasterFileTable:
             half = count // 2
             lost = self._fill(first, block[: half * size])
             return lost + self._fill(first + half, block[half * size :])
-
-    def head(self, number: int) -> bytes:
-        """The first 48 bytes of a record, unchecked."""
-        start = self.offset(number)
-        return read(self._source, start, 48)
 
 
 _LISTED = frozenset(int(kind) for kind in AttributeType) - {int(AttributeType.ATTRIBUTE_LIST)}

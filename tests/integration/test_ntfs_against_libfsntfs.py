@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.model.naming import decode
 from agent.volume.block import BytesSource
 from agent.volume.ntfs import DamagedRecord, Entry, NtfsVolume, StreamRef
 
@@ -93,6 +94,11 @@ def _their_extents(stream: object) -> list[tuple[int | None, int]]:
     return [(None if flags & 1 else offset, size) for offset, size, flags in extents]
 
 
+def _canonical(name: str) -> str:
+    """libfsntfs gives names with lone surrogates in a form that equals no other text."""
+    return name.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+
+
 def _their_entries(data: bytes) -> Iterator[tuple[tuple[str, ...], pyfsntfs.file_entry]]:
     volume = pyfsntfs.volume()
     volume.open_file_object(io.BytesIO(data))
@@ -100,7 +106,7 @@ def _their_entries(data: bytes) -> Iterator[tuple[tuple[str, ...], pyfsntfs.file
     while waiting:
         path, entry = waiting.pop()
         yield path, entry
-        waiting += [((*path, child.name), child) for child in entry.sub_file_entries]
+        waiting += [((*path, _canonical(child.name)), child) for child in entry.sub_file_entries]
 
 
 def test_names_streams_extents_and_bytes_equal_those_of_libfsntfs(image: bytes) -> None:
@@ -122,8 +128,9 @@ def test_names_streams_extents_and_bytes_equal_those_of_libfsntfs(image: bytes) 
         for ref in mine.streams:
             stream = streams[ref.name]
             assert ref.size == stream.size, (path, ref.name)
-            assert list(ref.extents) == _their_extents(stream), (path, ref.name)
+            # libfsntfs unpacks WOF streams itself and then shows the extents of what is packed.
             if ref.unsupported is None:
+                assert list(ref.extents) == _their_extents(stream), (path, ref.name)
                 assert _own_digest(volume, ref) == _digest(
                     ref.size, lambda at, n, stream=stream: stream.read_buffer_at_offset(n, at)
                 ), (path, ref.name)
@@ -133,11 +140,13 @@ def test_names_streams_extents_and_bytes_equal_those_of_libfsntfs(image: bytes) 
 def test_every_name_that_a_scan_gives_is_found_by_its_path(image: bytes) -> None:
     volume = NtfsVolume.open(BytesSource(image))
     for path, entry in _entries(volume).items():
+        if any("\\" in name for name in path):
+            continue  # No path with backslashes can name such a file.
         assert volume.find("\\" + "\\".join(path)) == entry
         swapped = "\\".join(path).translate(_SWAP_ASCII_CASE)
         similar = volume.find(swapped)
         assert similar is not None
-        assert similar.record == entry.record
+        assert [name.lower() for name in similar.path] == [name.lower() for name in path]
         assert volume.find("\\".join((*path, "no such name"))) is None
 
 
@@ -185,3 +194,27 @@ def test_files_made_by_windows_have_the_listed_hashes(listing: Path) -> None:
         assert entry is not None, name
         (ref,) = (ref for ref in entry.streams if ref.name == stream)
         assert _own_digest(volume, ref) == expected, name
+
+
+def _listed_fixtures() -> list[Path]:
+    """Lists of fixtures that are bare NTFS; each line: digest, size in bytes, blob path or path:stream."""
+    lists = sorted((_CHECKOUT / "fixtures" / "images").glob("*.sha256"))
+    return [path for path in lists if path.with_suffix(".img.xz").exists()]
+
+
+@pytest.mark.parametrize("listing", _listed_fixtures(), ids=lambda path: path.name)
+def test_fixtures_hold_the_files_that_were_put_there(listing: Path) -> None:
+    data = _volume_bytes(listing.with_suffix(".img.xz"))
+    if data[3:11] != b"NTFS    ":
+        pytest.skip(f"{listing.name} is not of a bare NTFS volume")
+    volume = NtfsVolume.open(BytesSource(data))
+    entries = _entries(volume)
+    lines = listing.read_text("utf-8", "surrogatepass").splitlines()
+    assert lines
+    for line in lines:
+        expected, size, name = line.split("  ", 2)
+        path, _, stream = name.partition(":")
+        refs = [ref for ref in entries[decode(path)].streams if ref.name == stream]
+        assert [ref.size for ref in refs] == [int(size)], name
+        if refs[0].unsupported is None:
+            assert _own_digest(volume, refs[0]) == expected, name

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+import logging
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import aiohttp
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.core.pipeline.transport import AioHttpTransport
+from azure.core.rest import HttpRequest
 from azure.storage.blob import BlobBlock, ContentSettings
 from azure.storage.blob import BlobProperties as SdkProperties
 from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
 from agent.blobs import rules
 from agent.blobs.azure_account import Account, sdk_credential
-from agent.blobs.azure_errors import in_our_words, service_code
+from agent.blobs.azure_errors import asked, service_code
 from agent.blobs.crc64 import header
 from agent.blobs.store import BlobProperties, Body
-from agent.errors import ChecksumMismatch, StoreRefused
+from agent.errors import BlobNotFound, BlobRequestFailed, ChecksumMismatch, StoreRefused
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.codes import BlobType
 from agent.model.identity import ContainerName
@@ -35,6 +38,8 @@ POOL_LIMIT = 32
 # Slices keep the transport from copying a body: aiohttp joins a body given whole to the headers,
 # and TLS encrypts it whole into a growing buffer.
 SLICE_BYTES = 256 << 10
+
+T = TypeVar("T")
 
 _CRC64_HEADER = "x-ms-content-crc64"
 
@@ -66,6 +71,8 @@ class AzureBlobStore:
 
         Nothing is sent yet. ``pool_limit`` bounds the open connections. Raises ConfigInvalid.
         """
+        # Its records show addresses and answers; what matters of them is in our errors.
+        logging.getLogger("azure").setLevel(logging.CRITICAL + 1)
         account = Account.of(endpoint)
         right = sdk_credential(account, credential)
         session = aiohttp.ClientSession(
@@ -77,7 +84,7 @@ class AzureBlobStore:
         service = BlobServiceClient(
             account.endpoint,
             right,
-            transport=AioHttpTransport(
+            transport=_SlicingTransport(
                 session=session, connection_timeout=connect_timeout_s, read_timeout=read_timeout_s
             ),
             api_version=API_VERSION,
@@ -104,10 +111,9 @@ class AzureBlobStore:
         answers for a blob in it.
         """
         try:
-            with in_our_words(str(container), self._account.host):
-                await self._create_container(container)
+            await self._ask(self._create_container(container), container)
         except StoreRefused as refused:
-            if not await self._container_answers(container):
+            if not await self._ask(self._container_answers(container), container):
                 raise refused from None
 
     async def _create_container(self, container: ContainerName) -> None:
@@ -118,13 +124,11 @@ class AzureBlobStore:
                 raise
 
     async def _container_answers(self, container: ContainerName) -> bool:
-        with in_our_words(str(container), self._account.host):
-            try:
-                await self._service.get_blob_client(
-                    str(container), "ingest-agent-probe"
-                ).get_blob_properties()
-            except HttpResponseError as said:
-                return service_code(said) == "BlobNotFound"
+        probe = self._service.get_blob_client(str(container), "ingest-agent-probe")
+        try:
+            await probe.get_blob_properties()
+        except ResourceNotFoundError as said:
+            return service_code(said) == "BlobNotFound"
         return True
 
     async def put_blob(
@@ -133,27 +137,38 @@ class AzureBlobStore:
         """A whole block blob in one request; at most 256 MiB. The body is joined, once."""
         rules.check_put(body)
         rules.check_attributes(name, attributes)
-        with self._request(name, exclusive=not replace):
-            # The SDK sends If-None-Match: * when it may not overwrite.
-            await self._client(name).upload_blob(
+        if attributes.content_md5 is not None:
+            # The service takes one checksum of a body, and checks this MD5: it stands in for the CRC-64.
+            await asyncio.to_thread(rules.check_crc64, name, body, crc64)
+            checksum = {}
+        else:
+            checksum = {_CRC64_HEADER: header(crc64)}
+        # The SDK sends If-None-Match: * when it may not overwrite.
+        await self._ask(
+            self._client(name).upload_blob(
                 b"".join(body),
                 overwrite=replace,
-                headers={_CRC64_HEADER: header(crc64)},
+                headers=checksum,
                 content_settings=_content_settings(attributes),
                 metadata=_headers_of(attributes.metadata),
-            )
+            ),
+            name,
+            exclusive=not replace,
+        )
 
     async def put_block(self, name: BlobName, block_id: str, body: Body, crc64: int) -> None:
         """Stage one block; the body is not copied here."""
         rules.check_block(body)
         self._id_lengths.check(name, block_id)
-        with self._request(name):
-            answer = await self._client(name).stage_block(
+        answer = await self._ask(
+            self._client(name).stage_block(
                 _BlockId(block_id),
-                _slices(body),  # type: ignore[arg-type]  # the SDK passes asynchronous iterators on
+                _slices(body),  # type: ignore[arg-type]  # the SDK passes it on as it is
                 length=rules.body_length(body),
                 headers={_CRC64_HEADER: header(crc64)},
-            )
+            ),
+            name,
+        )
         _check_echo(name, answer, crc64)
 
     async def put_block_list(
@@ -162,13 +177,16 @@ class AzureBlobStore:
         """Commit blocks, the staged one of an id before the committed one."""
         rules.check_block_list(block_ids)
         rules.check_attributes(name, attributes)
-        with self._request(name, exclusive=not replace):
-            await self._client(name).commit_block_list(
+        await self._ask(
+            self._client(name).commit_block_list(
                 [BlobBlock(_BlockId(block_id)) for block_id in block_ids],
                 content_settings=_content_settings(attributes),
                 metadata=_headers_of(attributes.metadata),
                 **_condition(replace),
-            )
+            ),
+            name,
+            exclusive=not replace,
+        )
         self._id_lengths.forget(name)
 
     async def create_page_blob(
@@ -177,66 +195,68 @@ class AzureBlobStore:
         """A page blob of zeros."""
         rules.check_page_blob_size(size_bytes)
         rules.check_attributes(name, attributes)
-        with self._request(name, exclusive=not replace):
-            await self._client(name).create_page_blob(
+        await self._ask(
+            self._client(name).create_page_blob(
                 size_bytes,
                 content_settings=_content_settings(attributes),
                 metadata=_headers_of(attributes.metadata),
                 **_condition(replace),
-            )
+            ),
+            name,
+            exclusive=not replace,
+        )
 
     async def put_page(self, name: BlobName, offset: int, body: Body, crc64: int) -> None:
         """Write pages."""
         rules.check_pages(offset, body)
-        with self._request(name):
-            answer = await self._client(name).upload_page(
+        answer = await self._ask(
+            self._client(name).upload_page(
                 b"".join(body),
                 offset=offset,
                 length=rules.body_length(body),
                 headers={_CRC64_HEADER: header(crc64)},
-            )
+            ),
+            name,
+        )
         _check_echo(name, answer, crc64)
 
     async def properties(self, name: BlobName) -> BlobProperties:
         """Of a committed blob; raises BlobNotFound."""
-        with self._request(name):
-            found = await self._client(name).get_blob_properties()
-        return BlobProperties(found.size, BlobType(found.blob_type), found.etag, _attributes_of(found))
+        found = await self._ask(self._client(name).get_blob_properties(), name)
+        try:
+            kind = BlobType(str(getattr(found.blob_type, "value", found.blob_type)))
+        except ValueError:
+            raise BlobRequestFailed(
+                f"{name}: neither a block blob nor a page blob (InvalidBlobType)"
+            ) from None
+        return BlobProperties(found.size, kind, found.etag, _attributes_of(found))
 
     async def uncommitted_blocks(self, name: BlobName) -> dict[str, int]:
         """Staged and not committed: id to length in bytes."""
-        with self._request(name):
-            try:
-                _, staged = await self._client(name).get_block_list("uncommitted", cls=_with_base64_names)
-            except ResourceNotFoundError:
-                return {}
+        try:
+            _, staged = await self._ask(
+                self._client(name).get_block_list("uncommitted", cls=_with_base64_names), name
+            )
+        except BlobNotFound:
+            return {}
         return {block.id: block.size for block in staged}
 
     async def read(self, name: BlobName) -> AsyncIterator[bytes]:
         """The content in pieces of at most 4 MiB; one ETag throughout, else BlobRequestFailed."""
-        with self._request(name):
-            stream = await self._client(name).download_blob()
-            pieces = stream.chunks()
-        while True:
-            with self._request(name):
-                piece = await anext(pieces, None)
-            if piece is None:
-                return
+        stream = await self._ask(self._client(name).download_blob(decompress=False), name)
+        pieces = stream.chunks()
+        while (piece := await self._ask(anext(pieces, None), name)) is not None:
             yield piece
 
     async def names(self, container: ContainerName, prefix: str = "") -> AsyncIterator[BlobName]:
         """Committed blobs whose path starts so, in the service's order."""
         client = self._service.get_container_client(str(container))
         paths = aiter(client.list_blob_names(name_starts_with=prefix or None))
-        while True:
-            with self._request(container):
-                try:
-                    path = await anext(paths, None)
-                except ResourceNotFoundError:
-                    return
-            if path is None:
-                return
-            yield BlobName(container, path)
+        try:
+            while (path := await self._ask(anext(paths, None), container)) is not None:
+                yield BlobName(container, path)
+        except BlobNotFound:
+            return
 
     async def close(self) -> None:
         """Let go of connections. Idempotent."""
@@ -245,8 +265,21 @@ class AzureBlobStore:
     def _client(self, name: BlobName) -> BlobClient:
         return self._service.get_blob_client(str(name.container), name.path)
 
-    def _request(self, subject: BlobName | ContainerName, *, exclusive: bool = False) -> Any:
-        return in_our_words(str(subject), self._account.host, exclusive=exclusive)
+    async def _ask(
+        self, request: Awaitable[T], subject: BlobName | ContainerName, *, exclusive: bool = False
+    ) -> T:
+        return await asked(request, str(subject), self._account.host, exclusive=exclusive)
+
+
+class _SlicingTransport(AioHttpTransport):  # type: ignore[misc]  # loaded lazily, so untyped
+    """Sends a body that the SDK holds as one piece of bytes in slices."""
+
+    async def send(self, request: Any, **config: Any) -> Any:
+        body = request.content
+        if isinstance(body, bytes) and len(body) > SLICE_BYTES:
+            content = _slices([memoryview(body)])
+            request = HttpRequest(request.method, request.url, headers=request.headers, content=content)
+        return await super().send(request, **config)
 
 
 class _BlockId(str):
@@ -272,7 +305,7 @@ def _with_base64_names(_response: object, blocks: Any, _headers: object) -> Any:
     return blocks
 
 
-async def _slices(body: Body) -> AsyncIterator[memoryview]:
+async def _slices(body: Body) -> AsyncIterator[Any]:
     for piece in body:
         flat = piece.cast("B")
         for start in range(0, flat.nbytes, SLICE_BYTES):

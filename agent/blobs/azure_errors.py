@@ -7,11 +7,16 @@ further than this module. What is kept: the status, the service's error code, th
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable
+from typing import TypeVar
 
 import aiohttp
-from azure.core.exceptions import AzureError, DecodeError, HttpResponseError, IncompleteReadError
+from azure.core.exceptions import (
+    AzureError,
+    DecodeError,
+    HttpResponseError,
+    IncompleteReadError,
+)
 
 from agent.errors import (
     BlobAlreadyExists,
@@ -25,6 +30,8 @@ from agent.errors import (
     StoreThrottled,
     StoreUnreachable,
 )
+
+T = TypeVar("T")
 
 _BY_CODE: dict[str, type[ServiceError]] = {
     "BlobAlreadyExists": BlobAlreadyExists,
@@ -51,24 +58,25 @@ _BY_STATUS: dict[int, type[ServiceError]] = {
 _EXISTS_CODES = frozenset({"ConditionNotMet", "UnauthorizedBlobOverwrite"})
 
 
-@contextmanager
-def in_our_words(subject: str, host: str, *, exclusive: bool = False) -> Iterator[None]:
-    """Raises errors of the tree in place of what happens within.
+async def asked(request: Awaitable[T], subject: str, host: str, *, exclusive: bool = False) -> T:
+    """The result of the request, or an error of the tree in place of the SDK's.
 
     ``subject`` and ``host`` (host:port) stand in the message; ``exclusive`` says that the request
-    carried If-None-Match. The error raised has no cause and no context.
+    carried If-None-Match. The error is raised out of reach of the SDK's, so that it has no cause and
+    no context: what it would show of the request goes nowhere.
     """
     error: IngestError
     try:
-        yield
+        return await request
     except (IncompleteReadError, aiohttp.ClientPayloadError):
         error = StoreUnreachable(f"{subject}: {host} broke off in the middle of an answer")
     except HttpResponseError as said:
         error = _refusal(subject, said, exclusive)
+    except (ValueError, AttributeError):
+        # So the SDK's parsers end when a web page of some proxy stands in for the answer.
+        error = BlobRequestFailed(f"{subject}: the store's answer cannot be read")
     except (AzureError, aiohttp.ClientError, TimeoutError, OSError) as trouble:
         error = StoreUnreachable(f"{subject}: no answer from {host} ({_kind(trouble)})")
-    else:
-        return
     raise error
 
 

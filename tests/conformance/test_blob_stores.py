@@ -304,13 +304,6 @@ async def test_a_staged_block_goes_before_the_committed_one_of_its_id(
     assert await content(store, name) == b"freshold0"
 
 
-async def test_a_whole_put_drops_what_was_staged(store: BlobStore, container: ContainerName) -> None:
-    name = named(container)
-    await stage(store, name, 1, b"stale")
-    await put(store, name, b"whole")
-    assert await store.uncommitted_blocks(name) == {}
-
-
 async def test_block_ids_of_two_lengths_are_a_bug_of_the_caller(
     store: BlobStore, container: ContainerName
 ) -> None:
@@ -379,7 +372,7 @@ async def test_a_page_blob_is_not_replaced_unless_asked(store: BlobStore, contai
 async def test_pages_past_the_end_are_refused(store: BlobStore, container: ContainerName) -> None:
     name = named(container)
     await store.create_page_blob(name, 512, NO_ATTRIBUTES, replace=False)
-    with pytest.raises(BlobRequestFailed, match="InvalidPageRange"):
+    with pytest.raises(BlobRequestFailed, match=r"InvalidPageRange|416"):
         await store.put_page(name, 512, [memoryview(bytes(512))], crc64([bytes(512)]))
     assert await content(store, name) == bytes(512)
 

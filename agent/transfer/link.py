@@ -35,6 +35,7 @@ class ReaderLink:
         self._answers: asyncio.Queue[Message] = asyncio.Queue(maxsize=8)
         self._numbers = iter(range(1 << 62))
         self._lost: IngestError | None = None
+        self._gone = asyncio.Event()
 
     async def listen(self) -> None:
         """Take the reader's messages until it is gone; to run beside everything else."""
@@ -60,9 +61,11 @@ class ReaderLink:
 
     def _lose(self, error: IngestError) -> None:
         self._lost = error
+        self._gone.set()
         for future in self._fills.values():
             if not future.done():
                 future.set_exception(error)
+                future.exception()  # told through _lost as well; nobody may be waiting
         self._fills.clear()
         while self._answers.full():
             self._answers.get_nowait()
@@ -87,7 +90,9 @@ class ReaderLink:
         try:
             await self._writer.drain()
         except ConnectionError:
-            raise self._lost or WorkerLost("the reader process ended") from None
+            await self._gone.wait()
+            assert self._lost is not None
+            raise self._lost from None
 
     async def scan(self) -> AsyncGenerator[list[Any], None]:
         """The volume's entries in batches of rows."""

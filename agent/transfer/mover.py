@@ -162,9 +162,9 @@ class Mover:
     async def _begin_whole(self, group: asyncio.TaskGroup, work: _Work) -> None:
         piece = next(pieces_of(work.item, work.block_bytes), None)
         if piece is None:
-            group.create_task(self._guard(work, self._send_whole(work, [], None)))
+            group.create_task(self._guard(work, lambda: self._send_whole(work, [], None)))
         elif (ordered := await self._order(work, piece, work.stream)) is not None:
-            group.create_task(self._guard(work, self._whole(work, piece, ordered)))
+            group.create_task(self._guard(work, lambda: self._whole(work, piece, ordered)))
         else:
             self._settle(work, None)
 
@@ -226,7 +226,7 @@ class Mover:
             elif (ordered := await self._order(work, piece, sid)) is not None:
                 work.left += 1
                 group.create_task(self._piece(work, placed.name, piece, ordered))
-        group.create_task(self._guard(work, self._finish(group, work, placed, sid, whole)))
+        group.create_task(self._guard(work, lambda: self._finish(group, work, placed, sid, whole)))
 
     async def _place(self, work: _Work, first_name: int) -> tuple[Placed, Mapping[str, int]]:
         """Where the blob goes, and which of its blocks are there already."""
@@ -295,10 +295,10 @@ class Mover:
         again = _Work(work.dressed, work.target, work.block_bytes)
         await self._begin_pieces(group, again, first_name=1)
 
-    async def _guard(self, work: _Work, step: Coroutine[Any, Any, None]) -> None:
+    async def _guard(self, work: _Work, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Turn the store's refusal of one blob into that blob's outcome."""
         try:
-            await step
+            await step()
         except _REFUSALS as error:
             self._refuse(work, error)
 

@@ -49,9 +49,9 @@ class Ring:
 
     def close(self) -> None:
         """Unmap and close. Views handed out before must be gone."""
+        os.close(self.fd)
         self._view.release()
         self._map.close()
-        os.close(self.fd)
 
 
 def slots_for(length: int) -> int:

@@ -1,0 +1,469 @@
+"""One drive through the real reader and the real uploader, into a store that can be made to fail."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lxml import etree
+
+from agent.blobs.crc64 import crc64
+from agent.blobs.faults import Call, FaultyBlobStore
+from agent.blobs.memory import MemoryBlobStore
+from agent.blobs.store import NO_ATTRIBUTES, BlobStore
+from agent.formats.log_values import LogEntry
+from agent.formats.logreader import read_log
+from agent.model.blobs import BlobName
+from agent.model.codes import Disposition
+from agent.model.identity import ContainerName
+from agent.model.naming import decode
+from agent.transfer import patience
+from agent.transfer.sender import MARKER_KEY
+from agent.transfer.uploader import Uploader
+from agent.volume.block import BlockSource, BytesSource
+from agent.volume.ntfs import NtfsVolume
+from tests.kit import images
+from tests.kit.faults import FaultySource
+from tests.kit.transfer import Drive, Told, ingest
+
+FACTS = images.facts()
+XSD = etree.XMLSchema(file=str(Path(__file__).parents[1] / "data/xsd/drive-log.xsd"))
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.001)
+
+
+@pytest.fixture(scope="module")
+def demo_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return images.unpack("demo", tmp_path_factory.mktemp("demo"))
+
+
+@pytest.fixture(scope="module")
+def nasty_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return images.unpack("nasty", tmp_path_factory.mktemp("nasty"))
+
+
+@pytest.fixture
+def by_manifest(demo_image: Path, tmp_path: Path) -> Drive:
+    return Drive(
+        demo_image,
+        tmp_path,
+        serial=FACTS["serial"],
+        manifest_file=FACTS["manifest_file"],
+        manifest_hash=FACTS["manifest_md5"],
+        destination=None,
+    )
+
+
+@pytest.fixture
+def whole(demo_image: Path, tmp_path: Path) -> Drive:
+    return Drive(demo_image, tmp_path, destination="drive/box 1/")
+
+
+async def _plant(store: BlobStore) -> None:
+    name, content = BlobName.parse(FACTS["preexisting"]["blob"]), FACTS["preexisting"]["content"].encode()
+    await store.ensure_container(name.container)
+    await store.put_blob(name, [memoryview(content)], crc64([content]), NO_ATTRIBUTES, replace=True)
+
+
+async def _names(store: BlobStore, *containers: str) -> list[str]:
+    return [str(name) for text in containers async for name in store.names(ContainerName(text))]
+
+
+async def _sha256(store: BlobStore, name: str) -> str:
+    digest = hashlib.sha256()
+    async for part in store.read(BlobName.parse(name)):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+async def _check_demo(store: BlobStore) -> None:
+    """Everything that was to arrive is there, byte for byte, and nothing else is."""
+    expected = {b["blob"]: b["sha256"] for b in FACTS["blobs"] if b["outcome"] in ("created", "skipped")}
+    found = {name: await _sha256(store, name) for name in await _names(store, *FACTS["containers"])}
+    assert found == expected
+
+
+def _log(drive: Drive, kind: str) -> Path:
+    return max((drive.work / "logs").glob(f"*_{kind}.xml"), key=lambda path: path.stat().st_mtime_ns)
+
+
+def _told(log: Path) -> Counter[tuple[str, str]]:
+    with log.open("rb") as file:
+        return Counter(
+            (entry.target, "Skipped" if entry.is_skipped else entry.code)
+            for entry in read_log(file)
+            if isinstance(entry, LogEntry)
+        )
+
+
+def _counts(told: Told) -> dict[str, int]:
+    return {part: counts[0] for part, counts in told.last["tally"].items()}
+
+
+async def test_a_manifest_drive_ends_with_exactly_its_planted_trouble(by_manifest: Drive) -> None:
+    store = MemoryBlobStore()
+    await _plant(store)
+    told = await ingest(by_manifest, store)
+    assert (told.last["event"], told.last["status"]) == ("finished", "CompletedWithErrors")
+    counts = FACTS["counts"]
+    assert _counts(told) == {
+        "discovered": counts["blobs_listed"],
+        "done": counts["created"],
+        "failed": counts["missing"] + counts["corrupt"],
+        "skipped": counts["skipped"],
+    }
+    assert _told(_log(by_manifest, "error")) == {
+        (FACTS["corrupt"]["blob"], "CompletedWithErrors"): 1,
+        (FACTS["missing"]["blob"], "FileNotFound"): 1,
+        (FACTS["preexisting"]["blob"], "Skipped"): 1,
+    }
+    await _check_demo(store)
+
+
+async def test_the_logs_follow_the_schema_and_name_the_corrupt_block(by_manifest: Drive) -> None:
+    store = MemoryBlobStore()
+    await _plant(store)
+    await ingest(by_manifest, store)
+    for kind in ("error", "verbose"):
+        XSD.assertValid(etree.parse(_log(by_manifest, kind)))
+    assert sum(_told(_log(by_manifest, "verbose")).values()) == FACTS["counts"]["blobs_listed"]
+    error_log = etree.parse(_log(by_manifest, "error"))
+    (block,) = error_log.xpath("//Block[@Status='Corrupted']")
+    assert int(block.get("Offset")) == FACTS["corrupt"]["offset"]
+    assert {b.get("Status") for b in block.getparent()} == {"Corrupted", "Uncommitted"}
+
+
+async def test_the_logs_lie_in_the_store_under_the_names_of_the_service(by_manifest: Drive) -> None:
+    store = MemoryBlobStore()
+    told = await ingest(replace(by_manifest, backup_manifest=True), store)
+    names = await _names(store, "waimportexport")
+    assert sorted(name.rpartition("_")[2] for name in names) == ["error.xml", "manifest.xml", "verbose.xml"]
+    assert set(told.last["logs"]) == {"error", "verbose", "manifest"}
+    assert all(name.startswith("waimportexport/waies/test-job_DEMO-0001_") for name in names)
+
+
+async def test_metadata_and_properties_files_are_applied_the_blobs_own_over_the_lists(
+    by_manifest: Drive,
+) -> None:
+    store = MemoryBlobStore()
+    await ingest(by_manifest, store)
+    first, second = [
+        (await store.properties(BlobName.parse(blob["blob"]))).attributes for blob in FACTS["blobs"][:2]
+    ]
+    assert first.content_type == "image/jpeg"
+    assert (first.cache_control, first.content_language) == ("no-cache", "en-GB")
+    assert first.content_md5 is not None
+    assert first.metadata["DataSetName"] == "album-2024"
+    assert (second.metadata["DataSetName"], second.metadata["Rating"]) == ("album-2024-best", "5")
+    assert second.metadata["UploadMethod"] == "drive"
+    assert second.cache_control == "max-age=86400"
+    assert second.metadata["mtime"].startswith("20")
+    assert len(second.metadata[MARKER_KEY]) == 16
+
+
+async def test_the_manifests_own_credential_shows_nowhere(by_manifest: Drive) -> None:
+    store = MemoryBlobStore()
+    told = await ingest(replace(by_manifest, backup_manifest=True), store)
+    canary = FACTS["placeholder_account_key"].encode()
+    kept = [path for path in by_manifest.work.rglob("*") if path.is_file()]
+    assert kept
+    assert [path.name for path in kept if canary in path.read_bytes()] == []
+    assert canary.decode() not in repr(told.events)
+    for name in await _names(store, "waimportexport"):
+        content = b"".join([part async for part in store.read(BlobName.parse(name))])
+        assert canary not in content
+
+
+async def test_a_whole_volume_arrives_under_its_prefix(whole: Drive) -> None:
+    store = MemoryBlobStore()
+    told = await ingest(whole, store)
+    assert told.last["status"] == "Completed"
+    expected = {
+        path: digest
+        for path, (digest, _) in images.hashes("demo").items()
+        if not path.startswith("System Volume Information/")
+    }
+    found = {}
+    for name in await _names(store, "drive"):
+        names = decode(name.removeprefix("drive/box 1/"))
+        found["/".join(names)] = await _sha256(store, name)
+    assert found == expected
+
+
+async def test_nasty_names_and_files_arrive_or_are_accounted_for(nasty_image: Path, tmp_path: Path) -> None:
+    drive, store = Drive(nasty_image, tmp_path), MemoryBlobStore()
+    told = await ingest(drive, store)
+    assert told.last["event"] == "finished"
+    tally = told.last["tally"]
+    for unit in (0, 1):
+        accounted = sum(tally[part][unit] for part in ("done", "failed", "skipped"))
+        assert accounted == tally["discovered"][unit]
+    expected = images.hashes("nasty")
+    found = {}
+    for name in await _names(store, "drive"):
+        path = "/".join(decode(name.removeprefix("drive/")))
+        found[path] = await _sha256(store, name)
+    assert found
+    assert {path: digest for path, digest in found.items() if expected.get(path, ("",))[0] != digest} == {}
+    XSD.assertValid(etree.parse(_log(drive, "error")))
+    XSD.assertValid(etree.parse(_log(drive, "verbose")))
+
+
+async def test_the_image_is_the_same_before_and_after(by_manifest: Drive) -> None:
+    def state() -> tuple[str, int]:
+        return hashlib.sha256(
+            by_manifest.image.read_bytes()
+        ).hexdigest(), by_manifest.image.stat().st_mtime_ns
+
+    os.chmod(by_manifest.image, 0o444)
+    before = state()
+    await ingest(by_manifest, MemoryBlobStore())
+    assert state() == before
+
+
+async def test_progress_never_goes_back_and_stays_below_100_until_the_end(whole: Drive) -> None:
+    told = await ingest(whole, MemoryBlobStore())
+    percents = [event["percent"] for event in told.named("progress")]
+    assert percents == sorted(percents)
+    assert percents[-1] == 99
+
+
+@pytest.mark.parametrize("letter", ["U", "T", "L", "C"])
+async def test_weather_is_no_files_error(by_manifest: Drive, letter: str) -> None:
+    inner = MemoryBlobStore()
+    await _plant(inner)
+    store = FaultyBlobStore(inner, lambda call: letter if call.number % 7 == 3 else ".")
+    told = await ingest(by_manifest, store)
+    assert told.last["status"] == "CompletedWithErrors"
+    assert sum(_told(_log(by_manifest, "error")).values()) == 3
+    await _check_demo(inner)
+
+
+async def test_a_credential_refused_at_the_start_ends_the_drive_with_its_code(whole: Drive) -> None:
+    told = await ingest(whole, FaultyBlobStore(MemoryBlobStore(), lambda call: "R"))
+    assert (told.last["event"], told.last["status"]) == ("finished", "BlobRequestForbidden")
+    assert told.last["error"] == "StoreRefused"
+    assert told.named("log.kept")
+    assert "<Status>BlobRequestForbidden</Status>" in _log(whole, "error").read_text()
+
+
+async def test_a_credential_refused_in_the_middle_pauses_and_the_resume_completes(whole: Drive) -> None:
+    inner = MemoryBlobStore()
+
+    def expires(call: Call) -> str:
+        return "R" if call.number > 40 else "."
+
+    told = await ingest(whole, FaultyBlobStore(inner, expires))
+    assert (told.last["event"], told.last["error"]) == ("paused", "StoreRefused")
+    assert (await ingest(whole, inner)).last["status"] == "Completed"
+
+
+async def test_an_unreachable_store_pauses_after_its_time(whole: Drive) -> None:
+    told = await ingest(
+        replace(whole, give_up_after_s=0.05), FaultyBlobStore(MemoryBlobStore(), lambda call: "U")
+    )
+    assert (told.last["event"], told.last["error"]) == ("paused", "StoreUnreachable")
+    assert told.named("waiting")
+
+
+async def test_a_leased_blob_is_that_blobs_trouble(whole: Drive) -> None:
+    leased: list[str] = []
+
+    def lease(call: Call) -> str:
+        if call.operation != "put_blob" or "waimportexport" in call.subject or leased:
+            return "."
+        leased.append(call.subject)
+        return "P"
+
+    told = await ingest(whole, FaultyBlobStore(MemoryBlobStore(), lease))
+    assert _counts(told)["failed"] == 1
+    assert _told(_log(whole, "error")) == {(leased[0], "LeasePresent"): 1}
+
+
+async def _stopped_in_the_middle(drive: Drive, store: BlobStore) -> Told:
+    puts = 0
+
+    def stop(call: Call) -> str:
+        nonlocal puts
+        puts += call.operation in ("put_blob", "put_block")
+        if puts == 60:
+            running[0].command("stop")
+        return "."
+
+    running: list[Uploader] = []
+    return await ingest(drive, FaultyBlobStore(store, stop), lambda event, uploader: running.append(uploader))
+
+
+async def test_a_stopped_transfer_goes_on_where_it_stopped(whole: Drive) -> None:
+    store = MemoryBlobStore()
+    told = await _stopped_in_the_middle(whole, store)
+    assert told.last["event"] == "interrupted"
+    before = set(await _names(store, "drive"))
+    assert before
+    sent: Counter[str] = Counter()
+
+    def count(call: Call) -> str:
+        sent[call.subject] += call.operation == "put_blob"
+        return "."
+
+    told = await ingest(whole, FaultyBlobStore(store, count))
+    assert told.last["status"] == "Completed"
+    assert not told.named("inventory")
+    assert {name for name in before if sent[name]} == set()
+
+
+async def test_with_the_journal_lost_what_is_in_the_store_is_recognised(whole: Drive) -> None:
+    store = MemoryBlobStore()
+    await _stopped_in_the_middle(whole, store)
+    for path in whole.work.glob("journal.sqlite*"):
+        path.unlink()
+    told = await ingest(replace(whole, disposition=Disposition.RENAME), store)
+    assert told.last["status"] == "Completed"
+    assert not [name for name in await _names(store, "drive") if "(2)" in name]
+
+
+async def test_blocks_that_are_staged_are_not_sent_again(whole: Drive) -> None:
+    store, drive = MemoryBlobStore(), replace(whole, block_bytes=1 << 20)
+    blocks = 0
+
+    def cut(call: Call) -> str:
+        nonlocal blocks
+        blocks += call.operation == "put_block"
+        return "R" if call.operation == "put_block" and blocks > 5 else "."
+
+    assert (await ingest(drive, FaultyBlobStore(store, cut))).last["event"] == "paused"
+    sent: Counter[str] = Counter()
+
+    def count(call: Call) -> str:
+        sent[call.operation] += 1
+        return "."
+
+    assert (await ingest(drive, FaultyBlobStore(store, count))).last["status"] == "Completed"
+    all_blocks = sum(-(-size // (1 << 20)) for _, size in images.hashes("demo").values() if size > 1 << 20)
+    assert sent["put_block"] == all_blocks - 5
+
+
+async def test_a_cancelled_job_accounts_for_what_is_left(whole: Drive) -> None:
+    running: list[Uploader] = []
+
+    def cancel(call: Call) -> str:
+        if call.number == 30:
+            running[0].command("cancel")
+        return "."
+
+    told = await ingest(
+        whole, FaultyBlobStore(MemoryBlobStore(), cancel), lambda event, uploader: running.append(uploader)
+    )
+    assert told.last["event"] == "finished"
+    counts = _counts(told)
+    assert counts["skipped"] > 0
+    assert counts["done"] + counts["skipped"] == counts["discovered"]
+    XSD.assertValid(etree.parse(_log(whole, "error")))
+
+
+async def test_unreadable_sectors_cost_the_files_that_lie_there_and_no_other(whole: Drive) -> None:
+    store = MemoryBlobStore()
+    where = _place_of(whole, "session-1/video/harbour.mp4", 5 << 20)
+
+    def fault(source: BlockSource) -> BlockSource:
+        return FaultySource(source, "E", start=where)
+
+    told = await ingest(replace(whole, wrap=fault), store)
+    assert told.last["status"] == "CompletedWithErrors"
+    assert _counts(told)["failed"] == 1
+    (failed,) = etree.parse(_log(whole, "error")).findall("Blob")
+    assert failed.findtext("FilePath") == "\\session-1\\video\\harbour.mp4"
+    assert {b.get("Offset"): b.get("Status") for b in failed.iter("Block")} == {
+        "0": "Uncommitted",
+        "4194304": "IOFailed",
+        "8388608": "Uncommitted",
+    }
+    assert "drive/box 1/session-1/video/harbour.mp4" not in await _names(store, "drive")
+
+
+def _place_of(drive: Drive, path: str, offset: int) -> int:
+    """Where a byte of a file lies on the volume."""
+    entry = NtfsVolume.open(BytesSource(drive.image.read_bytes())).find("\\" + path.replace("/", "\\"))
+    assert entry is not None
+    for start, length in entry.streams[0].extents:
+        if offset < length:
+            assert start is not None
+            return start + offset
+        offset -= length
+    raise AssertionError("the file is shorter")
+
+
+async def test_a_pulled_drive_is_one_event_and_goes_on_when_it_is_back(whole: Drive) -> None:
+    store, sources = MemoryBlobStore(), []
+
+    def watched(source: BlockSource) -> BlockSource:
+        sources.append(FaultySource(source, ""))
+        return sources[-1]
+
+    def pull(call: Call) -> str:
+        if call.number == 50:
+            sources[0].gone = True
+        return "."
+
+    told = await ingest(replace(whole, wrap=watched), FaultyBlobStore(store, pull))
+    assert (told.last["event"], told.last["error"]) == ("paused", "DeviceUnavailable")
+    assert (await ingest(whole, store)).last["status"] == "Completed"
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"manifest_hash": "0" * 32}, "ManifestCorrupted"),
+        ({"manifest_hash": "0" * 64}, "ManifestCorrupted"),
+        ({"manifest_file": "\\Nothing.xml"}, "ManifestNotFound"),
+        ({"manifest_file": "\\readme-first.txt", "manifest_hash": None}, "ManifestFormatInvalid"),
+        ({"serial": "ANOTHER"}, "ManifestDriveIdMismatch"),
+        ({"allow_unencrypted": False}, "BitLockerNotActivated"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_trouble_of_the_whole_drive_ends_it_with_its_code(
+    by_manifest: Drive, change: dict[str, Any], status: str
+) -> None:
+    store = MemoryBlobStore()
+    told = await ingest(replace(by_manifest, **change), store)
+    assert (told.last["event"], told.last["status"]) == ("finished", status)
+    assert told.last["detail"]
+    assert f"<Status>{status}</Status>" in _log(by_manifest, "error").read_text()
+    assert await _names(store, *FACTS["containers"]) == []
+
+
+async def test_a_sha256_manifest_hash_is_accepted(by_manifest: Drive) -> None:
+    told = await ingest(replace(by_manifest, manifest_hash=FACTS["manifest_sha256"]), MemoryBlobStore())
+    assert told.last["status"] == "CompletedWithErrors"
+
+
+async def test_a_file_that_is_no_volume_is_refused(tmp_path: Path) -> None:
+    image = tmp_path / "noise.img"
+    image.write_bytes(b"\x00" * 1_000_000)
+    told = await ingest(Drive(image, tmp_path), MemoryBlobStore())
+    assert told.last["event"] == "finished"
+    assert told.last["error"] in ("BitLockerVolumeNotFound", "VolumeNotNtfs")
+
+
+async def test_every_reply_may_be_lost_without_a_false_word(by_manifest: Drive, tmp_path: Path) -> None:
+    """For each of the first calls and some later ones: the store acts, and the answer does not arrive."""
+    for number in [*range(12), 50, 150, 250]:
+        inner = MemoryBlobStore()
+        await _plant(inner)
+        drive = replace(by_manifest, work=tmp_path / str(number))
+        drive.work.mkdir()
+        told = await ingest(
+            drive, FaultyBlobStore(inner, lambda call, n=number: "L" if call.number == n else ".")
+        )
+        assert told.last["status"] == "CompletedWithErrors", number
+        assert sum(_told(_log(drive, "error")).values()) == 3, number
+        await _check_demo(inner)

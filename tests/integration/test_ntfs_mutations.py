@@ -27,9 +27,9 @@ _START = {".img": 0, ".raw": 65536}
 
 
 def _images() -> list[Path]:
-    found = sorted((_CHECKOUT / "fixtures" / "images").glob("*.img.xz"))
-    found += sorted((_CHECKOUT.parent / "shared" / "images" / "ntfs").glob("*.raw.xz"))
-    small = [path for path in found if path.stat().st_size <= _MAX_PACKED_BYTES]
+    small = sorted((_CHECKOUT / "fixtures" / "images").glob("*.img.xz"))
+    shared = (_CHECKOUT.parent / "shared" / "images" / "ntfs").glob("*.raw.xz")
+    small += sorted(path for path in shared if path.stat().st_size <= _MAX_PACKED_BYTES)
     if "NTFS_TEST_IMAGES" in os.environ:
         small += sorted(Path(os.environ["NTFS_TEST_IMAGES"]).glob("*.img"))
     return small

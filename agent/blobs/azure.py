@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import aclosing
+from typing import TypeVar
 
 import aiohttp
-from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
-from azure.core.pipeline.transport import AioHttpTransport
-from azure.core.rest import HttpRequest
-from azure.storage.blob import BlobBlock, ContentSettings
-from azure.storage.blob import BlobProperties as SdkProperties
+from azure.storage.blob import BlobBlock
 from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
 from agent.blobs import rules
 from agent.blobs.azure_account import Account, sdk_credential
 from agent.blobs.azure_errors import asked, service_code
+from agent.blobs.azure_wire import (
+    CRC64_HEADER,
+    BlockId,
+    SlicingTransport,
+    attributes_of,
+    check_echo,
+    condition,
+    content_settings_of,
+    headers_of,
+    slices,
+    with_base64_names,
+)
 from agent.blobs.crc64 import header
 from agent.blobs.store import BlobProperties, Body
-from agent.errors import BlobNotFound, BlobRequestFailed, ChecksumMismatch, StoreRefused
+from agent.errors import BlobNotFound, BlobRequestFailed, StoreRefused
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.codes import BlobType
 from agent.model.identity import ContainerName
@@ -35,13 +43,7 @@ CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 60.0
 POOL_LIMIT = 32
 
-# Slices keep the transport from copying a body: aiohttp joins a body given whole to the headers,
-# and TLS encrypts it whole into a growing buffer.
-SLICE_BYTES = 256 << 10
-
 T = TypeVar("T")
-
-_CRC64_HEADER = "x-ms-content-crc64"
 
 
 class AzureBlobStore:
@@ -84,7 +86,7 @@ class AzureBlobStore:
         service = BlobServiceClient(
             account.endpoint,
             right,
-            transport=_SlicingTransport(
+            transport=SlicingTransport(
                 session=session, connection_timeout=connect_timeout_s, read_timeout=read_timeout_s
             ),
             api_version=API_VERSION,
@@ -142,15 +144,15 @@ class AzureBlobStore:
             await asyncio.to_thread(rules.check_crc64, name, body, crc64)
             checksum = {}
         else:
-            checksum = {_CRC64_HEADER: header(crc64)}
+            checksum = {CRC64_HEADER: header(crc64)}
         # The SDK sends If-None-Match: * when it may not overwrite.
         await self._ask(
             self._client(name).upload_blob(
                 b"".join(body),
                 overwrite=replace,
                 headers=checksum,
-                content_settings=_content_settings(attributes),
-                metadata=_headers_of(attributes.metadata),
+                content_settings=content_settings_of(attributes),
+                metadata=headers_of(attributes.metadata),
             ),
             name,
             exclusive=not replace,
@@ -160,16 +162,17 @@ class AzureBlobStore:
         """Stage one block; the body is not copied here."""
         rules.check_block(body)
         self._id_lengths.check(name, block_id)
-        answer = await self._ask(
-            self._client(name).stage_block(
-                _BlockId(block_id),
-                _slices(body),  # type: ignore[arg-type]  # the SDK passes it on as it is
-                length=rules.body_length(body),
-                headers={_CRC64_HEADER: header(crc64)},
-            ),
-            name,
-        )
-        _check_echo(name, answer, crc64)
+        async with aclosing(slices(body)) as outgoing:
+            answer = await self._ask(
+                self._client(name).stage_block(
+                    BlockId(block_id),
+                    outgoing,  # type: ignore[arg-type]  # the SDK passes it on as it is
+                    length=rules.body_length(body),
+                    headers={CRC64_HEADER: header(crc64)},
+                ),
+                name,
+            )
+        check_echo(name, answer, crc64)
 
     async def put_block_list(
         self, name: BlobName, block_ids: Sequence[str], attributes: BlobAttributes, *, replace: bool
@@ -179,10 +182,10 @@ class AzureBlobStore:
         rules.check_attributes(name, attributes)
         await self._ask(
             self._client(name).commit_block_list(
-                [BlobBlock(_BlockId(block_id)) for block_id in block_ids],
-                content_settings=_content_settings(attributes),
-                metadata=_headers_of(attributes.metadata),
-                **_condition(replace),
+                [BlobBlock(BlockId(block_id)) for block_id in block_ids],
+                content_settings=content_settings_of(attributes),
+                metadata=headers_of(attributes.metadata),
+                **condition(replace),
             ),
             name,
             exclusive=not replace,
@@ -198,9 +201,9 @@ class AzureBlobStore:
         await self._ask(
             self._client(name).create_page_blob(
                 size_bytes,
-                content_settings=_content_settings(attributes),
-                metadata=_headers_of(attributes.metadata),
-                **_condition(replace),
+                content_settings=content_settings_of(attributes),
+                metadata=headers_of(attributes.metadata),
+                **condition(replace),
             ),
             name,
             exclusive=not replace,
@@ -214,11 +217,11 @@ class AzureBlobStore:
                 b"".join(body),
                 offset=offset,
                 length=rules.body_length(body),
-                headers={_CRC64_HEADER: header(crc64)},
+                headers={CRC64_HEADER: header(crc64)},
             ),
             name,
         )
-        _check_echo(name, answer, crc64)
+        check_echo(name, answer, crc64)
 
     async def properties(self, name: BlobName) -> BlobProperties:
         """Of a committed blob; raises BlobNotFound."""
@@ -229,13 +232,13 @@ class AzureBlobStore:
             raise BlobRequestFailed(
                 f"{name}: neither a block blob nor a page blob (InvalidBlobType)"
             ) from None
-        return BlobProperties(found.size, kind, found.etag, _attributes_of(found))
+        return BlobProperties(found.size, kind, found.etag, attributes_of(found))
 
     async def uncommitted_blocks(self, name: BlobName) -> dict[str, int]:
         """Staged and not committed: id to length in bytes."""
         try:
             _, staged = await self._ask(
-                self._client(name).get_block_list("uncommitted", cls=_with_base64_names), name
+                self._client(name).get_block_list("uncommitted", cls=with_base64_names), name
             )
         except BlobNotFound:
             return {}
@@ -269,82 +272,3 @@ class AzureBlobStore:
         self, request: Awaitable[T], subject: BlobName | ContainerName, *, exclusive: bool = False
     ) -> T:
         return await asked(request, str(subject), self._account.host, exclusive=exclusive)
-
-
-class _SlicingTransport(AioHttpTransport):  # type: ignore[misc]  # loaded lazily, so untyped
-    """Sends a body that the SDK holds as one piece of bytes in slices."""
-
-    async def send(self, request: Any, **config: Any) -> Any:
-        body = request.content
-        if isinstance(body, bytes) and len(body) > SLICE_BYTES:
-            content = _slices([memoryview(body)])
-            request = HttpRequest(request.method, request.url, headers=request.headers, content=content)
-        return await super().send(request, **config)
-
-
-class _BlockId(str):
-    """A block id that goes through the SDK unchanged.
-
-    The SDK encodes ``str(id)`` in Base64; ours is Base64 already, and of any bytes. So this text
-    "encodes" to the bytes that its Base64 stands for.
-    """
-
-    __slots__ = ()
-
-    def __str__(self) -> str:
-        return self
-
-    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
-        return rules.block_id_bytes(str.__str__(self))
-
-
-def _with_base64_names(_response: object, blocks: Any, _headers: object) -> Any:
-    """The SDK decodes names to text, which not every id is; one more encoding outlives that."""
-    for block in blocks.uncommitted_blocks or ():
-        block.name = base64.b64encode(block.name.encode("ascii")).decode("ascii")
-    return blocks
-
-
-async def _slices(body: Body) -> AsyncIterator[Any]:
-    for piece in body:
-        flat = piece.cast("B")
-        for start in range(0, flat.nbytes, SLICE_BYTES):
-            yield flat[start : start + SLICE_BYTES]
-
-
-def _check_echo(name: BlobName, answer: Mapping[str, Any], crc64: int) -> None:
-    """A server that ignores the header still says what it computed."""
-    echoed = answer.get("content_crc64")
-    if echoed is not None and bytes(echoed) != crc64.to_bytes(8, "little"):
-        raise ChecksumMismatch(f"{name}: the store computed another CRC-64 of the body")
-
-
-def _condition(replace: bool) -> dict[str, Any]:
-    return {} if replace else {"match_condition": MatchConditions.IfMissing}
-
-
-def _content_settings(attributes: BlobAttributes) -> ContentSettings:
-    md5 = attributes.content_md5
-    return ContentSettings(
-        content_type=attributes.content_type,
-        content_encoding=attributes.content_encoding,
-        content_language=attributes.content_language,
-        cache_control=attributes.cache_control,
-        content_md5=bytearray(md5) if md5 is not None else None,
-    )
-
-
-def _headers_of(metadata: Mapping[str, str]) -> dict[str, str]:
-    return {key: rules.encode_metadata(value) for key, value in metadata.items()}
-
-
-def _attributes_of(found: SdkProperties) -> BlobAttributes:
-    settings = found.content_settings
-    return BlobAttributes(
-        content_type=settings.content_type or None,
-        content_encoding=settings.content_encoding or None,
-        content_language=settings.content_language or None,
-        cache_control=settings.cache_control or None,
-        content_md5=bytes(settings.content_md5) if settings.content_md5 else None,
-        metadata={key: rules.decode_metadata(value) for key, value in found.metadata.items()},
-    )

@@ -391,3 +391,21 @@ async def test_metadata_is_printable_ascii_on_the_wire() -> None:
             attributes = BlobAttributes(metadata={"owner": owner})
             await store.put_blob(NAME, [memoryview(b"x")], crc64([b"x"]), attributes, replace=False)
     assert seen == ["plain, value=100% (ok)", "Zo%C3%AB%0A"]
+
+
+async def test_a_failed_block_leaves_its_buffer_free_for_the_next() -> None:
+    async def refusing(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    buffer = bytearray(4 << 20)
+    async with serving(refusing) as endpoint, connected(endpoint) as store:
+        with memoryview(buffer) as view:
+            checksum = crc64([view])
+            assert isinstance(
+                await failure_of(store.put_block(NAME, "AAAA", [view], checksum)), StoreUnreachable
+            )
+        for _ in range(3):
+            await asyncio.sleep(0)
+        buffer.extend(b"a buffer with a view on it cannot grow")

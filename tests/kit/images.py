@@ -26,7 +26,7 @@ def facts() -> Any:
 
 
 def hashes(name: str) -> dict[str, tuple[str, int]]:
-    """Path (forward slashes, streams as file:stream; escapes undone) to SHA-256 and size, as they were on the source."""
+    """Path (forward slashes, streams as file:stream) to SHA-256 and size, as they were on the source."""
     found = {}
     for line in (IMAGES / f"{name}.sha256").read_text("utf-8", "surrogateescape").splitlines():
         digest, size, path = line.split("  ", 2)

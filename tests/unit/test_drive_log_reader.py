@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from agent.errors import MalformedInput
+from agent.formats.drivelog import DriveLogWriter, LogKind
 from agent.formats.logreader import Generation, LogEntry, LogReader, LogSummary, read_log
 from agent.formats.plainwords import sentences
-from agent.model.codes import BlobStatus, ChunkStatus
+from agent.formats.records import BlobRecord
+from agent.model.codes import BlobStatus, ChunkStatus, Disposition, DispositionStatus, DriveStatus
+from agent.model.identity import SerialNumber
 
 LOGS = Path(__file__).parents[1] / "data/log"
 
@@ -207,3 +210,26 @@ def test_a_hostile_name_cannot_forge_a_line() -> None:
 
 def test_a_path_is_told_as_the_customer_knows_it() -> None:
     assert '(from "\\session-1\\photos\\harbour.jpg")' in told(sample("error-file-not-found.xml"))
+
+
+def test_the_reason_of_a_blob_is_read_back_and_told(tmp_path: Path) -> None:
+    record = BlobRecord(
+        status=BlobStatus.COMPLETED,
+        blob_path="box/a:zone",
+        file_path="\\a:zone",
+        length=3,
+        disposition=Disposition.NO_OVERWRITE,
+        disposition_status=DispositionStatus.SKIPPED,
+        reason="an alternate data stream; not ?> uploaded\n",
+    )
+    path = tmp_path / "log.xml"
+    with path.open("wb") as file:
+        writer = DriveLogWriter(file, SerialNumber.parse("S1"), LogKind.ERROR)
+        writer.blob(record)
+        writer.close(DriveStatus.COMPLETED_WITH_WARNINGS)
+    with path.open("rb") as file:
+        entry, summary = read_log(file)
+    assert isinstance(entry, LogEntry)
+    assert entry.message == "an alternate data stream; not ? > uploaded"
+    told = list(sentences([entry, summary]))
+    assert "was not imported: an alternate data stream" in told[0]

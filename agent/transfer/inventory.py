@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import (
+    DriveError,
     MalformedInput,
     ManifestCorrupted,
+    ManifestDriveIdMismatch,
     ManifestFormatInvalid,
     ManifestNotFound,
     ReadManifestFailed,
@@ -64,11 +66,14 @@ def _entry(
     """A row of the scan as an item; None for what is not a customer's file."""
     names, modified, flags, note = _checked(row)
     stream = stream_of(row)
-    if flags == "system" or (names and names[0].upper() in SYSTEM_FOLDERS) or not names:
+    if flags == "system" or (names and names[0].upper() in SYSTEM_FOLDERS):
         return None
     if flags == "directory" and (stream is None or not stream.name):
         return None
-    shown = [*names[:-1], f"{names[-1]}:{stream.name}"] if stream is not None and stream.name else names
+    shown = names
+    if stream is not None and stream.name:
+        *folders, name = names or [""]
+        shown = [*folders, f"{name}:{stream.name}"]
     item = Item(
         seq=seq,
         file_path="\\" + "\\".join(shown),
@@ -144,17 +149,28 @@ class ManifestInventory:
         ref = await self._manifest(manifest_file)
         digest = hashlib.sha256() if manifest_hash and len(manifest_hash) == 64 else hashlib.md5()  # noqa: S324
         await asyncio.to_thread(self._journal.begin_inventory)
+        broken: DriveError | None = None
         with open(copy_to or os.devnull, "wb", opener=_private) as copy:  # noqa: ASYNC230 - local spool
             async for window in self._windows(ref):
-                blobs = await asyncio.to_thread(self._digest, window, digest, copy)
-                await self._add(blobs)
-        if manifest_hash and digest.hexdigest().upper() != manifest_hash.upper():
-            raise ManifestCorrupted(
-                f"the manifest's hash is {digest.hexdigest().upper()}, the job says {manifest_hash.upper()}"
-            )
-        await self._add(self._parser.close())
+                await asyncio.to_thread(_keep, window, digest, copy)
+                broken = broken or await self._parse(lambda window=window: self._parser.feed(window))  # type: ignore[misc]
+        found = digest.hexdigest().upper()
+        if manifest_hash and found != manifest_hash.upper():
+            # Bytes that are not the customer's explain whatever else is wrong with them.
+            raise ManifestCorrupted(f"the manifest's hash is {found}, the job says {manifest_hash.upper()}")
+        broken = broken or await self._parse(self._parser.close)
+        if broken is not None:
+            raise broken
         await asyncio.to_thread(self._journal.finish_inventory)
         return list(self._parser.warnings)
+
+    async def _parse(self, step: Callable[[], list[ManifestBlob]]) -> DriveError | None:
+        """List the blobs that a step of the parser completes; what is wrong with the manifest, if anything."""
+        try:
+            await self._add(await asyncio.to_thread(step))
+        except (ManifestFormatInvalid, ManifestDriveIdMismatch) as error:
+            return error
+        return None
 
     async def _manifest(self, manifest_file: str) -> StreamRef:
         path = "\\" + manifest_file.lstrip("\\/").replace("/", "\\")
@@ -173,11 +189,6 @@ class ManifestInventory:
                     yield window
         except OSError as error:
             raise ReadManifestFailed(f"the manifest cannot be read: {error}") from None
-
-    def _digest(self, window: bytes, digest: Any, copy: Any) -> list[ManifestBlob]:
-        digest.update(window)
-        copy.write(window)
-        return self._parser.feed(window)
 
     async def _add(self, blobs: Iterable[ManifestBlob]) -> None:
         pending = list(blobs)
@@ -247,6 +258,11 @@ def _manifest_outcome(item: Item) -> Outcome | None:
     if item.stream.unsupported is not None:
         return _failed(item, BlobStatus.FAILED, item.stream.unsupported)
     return None
+
+
+def _keep(window: bytes, digest: Any, copy: Any) -> None:
+    digest.update(window)
+    copy.write(window)
 
 
 def _private(path: str, flags: int) -> int:

@@ -27,6 +27,8 @@ from agent.volume.ntfs import DamagedRecord, Entry, NtfsVolume, StreamRef
 from agent.volume.opening import open_volume
 
 ENTRIES_PER_MESSAGE = 256
+DAMAGED = "$Damaged"
+"""First name of the path under which a damaged MFT record is accounted for; then its number, and a name."""
 
 
 class Reader:
@@ -113,8 +115,7 @@ class Reader:
 def _rows(entry: Entry | DamagedRecord) -> Iterator[list[object]]:
     """What the uploader needs of an entry: [path, stream or None, modified, flags, note]."""
     if isinstance(entry, DamagedRecord):
-        names = list(entry.names) or [f"MFT record {entry.number}"]
-        yield [names, None, 0, "damaged", entry.why]
+        yield [[DAMAGED, str(entry.number), *entry.names[:1]], None, 0, "damaged", entry.why]
         return
     if entry.is_directory:
         flags = "directory"

@@ -24,6 +24,7 @@ catalogue in ``docs/errors.md`` is printed from this module.
     ├── StationError                 this machine (exit 5)
     │   ├── ConfigInvalid            a setting is missing or malformed
     │   ├── StateUnusable            catalog or journal cannot be opened or written
+    │   ├── DriveBusy                another process of this station works on the drive
     │   ├── DeviceUnavailable        the device node or image cannot be opened
     │   └── WorkerLost               a worker process ended without saying why
     ├── NetworkError                 the way to the store (exit 6, retried)
@@ -222,6 +223,13 @@ class StateUnusable(StationError):
     """The catalog or a journal cannot be opened or written."""
 
     next_step = "Check free space and ownership of the state directory."
+
+
+class DriveBusy(StationError):
+    """Another process of this station works on the drive."""
+
+    retriable = True
+    next_step = "Wait until it is done, or stop it; then run this again."
 
 
 class DeviceUnavailable(StationError):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from agent.formats import carry
 from agent.formats.log_values import LogEntry, LogSummary
 from agent.formats.records import BlobRecord, ChunkRecord, SideFileRecord
-from agent.model.codes import BlobStatus, ChunkStatus, DriveStatus, SideFileStatus
+from agent.model.codes import BlobStatus, ChunkStatus, DispositionStatus, DriveStatus, SideFileStatus
 
 MAX_RANGES_TOLD = 8
 MAX_NAME_TOLD = 1024
@@ -100,6 +100,8 @@ def _entry(entry: LogEntry) -> Iterator[str]:
 def _failed_blob(name: str, origin: str, record: BlobRecord) -> Iterator[str]:
     if record.status is BlobStatus.COMPLETED_WITH_ERRORS and not _has_lost(record):
         yield f"Blob {name}{origin} holds the file's content, but not all that belongs to it."
+    elif record.status is BlobStatus.COMPLETED_WITH_ERRORS and _is_held_back(record):
+        yield f"Blob {name}{origin} was not made, because not all of the file arrived sound."
     else:
         yield f"Blob {name}{origin} {_BLOB.get(record.status, 'is incomplete')}."
     if record.status in (BlobStatus.COMPLETED, BlobStatus.COMPLETED_WITH_ERRORS):
@@ -107,6 +109,10 @@ def _failed_blob(name: str, origin: str, record: BlobRecord) -> Iterator[str]:
     for what, side in (("metadata", record.metadata), ("properties", record.properties)):
         if side is not None and side.status not in (SideFileStatus.COMPLETED, SideFileStatus.CANCELLED):
             yield f"The {what} of blob {name} were not set: {_SIDE[side.status]}{_side_name(side)}."
+
+
+def _is_held_back(record: BlobRecord) -> bool:
+    return record.disposition_status is DispositionStatus.CANCELLED
 
 
 def _has_lost(record: BlobRecord) -> bool:

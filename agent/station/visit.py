@@ -67,6 +67,7 @@ class Visit:
         self.outcome: IngestError | None = None
         """Why the visit ended without a finished drive; None when it is finished or was stopped."""
         self.interrupted = False
+        self._cancelled = False
 
     def stop(self) -> None:
         """Settle what is under way, keep the place, and end."""
@@ -76,6 +77,7 @@ class Visit:
 
     def cancel(self) -> None:
         """The job was cancelled: account for what is left and finish."""
+        self._cancelled = True
         if self._pair is not None:
             self._pair.tell("cancel")
 
@@ -158,7 +160,7 @@ class Visit:
         try:
             if self._stop.is_set():
                 self._pair.tell("stop")
-            elif self._job.cancel_requested:
+            elif self._cancelled or self._job.cancel_requested:
                 self._pair.tell("cancel")
             async for event in self._pair.events():
                 await self._take(event)

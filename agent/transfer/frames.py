@@ -66,6 +66,14 @@ class BlockingChannel:
         """Hang up; the socket itself is its owner's."""
         self._file.close()
 
+    def discard(self) -> None:
+        """Take and drop whatever comes until the other side hangs up.
+
+        Hanging up first would reset the connection, and the last message sent could be lost with it.
+        """
+        while self._file.read1():
+            pass
+
     def send(self, message: Message) -> None:
         """Raises OSError when the other side is gone."""
         self._sock.sendall(pack(message))

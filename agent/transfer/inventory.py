@@ -165,7 +165,7 @@ class ManifestInventory:
         return list(self._parser.warnings)
 
     async def _parse(self, step: Callable[[], list[ManifestBlob]]) -> DriveError | None:
-        """List the blobs that a step of the parser completes; what is wrong with the manifest, if anything."""
+        """List the blobs that a step of the parser completes; gives what is wrong with the manifest."""
         try:
             await self._add(await asyncio.to_thread(step))
         except (ManifestFormatInvalid, ManifestDriveIdMismatch) as error:
@@ -254,7 +254,7 @@ def _manifest_outcome(item: Item) -> Outcome | None:
     except MalformedInput as error:
         return _failed(item, BlobStatus.FILE_NAME_INVALID, str(error))
     if item.stream is None:
-        return _failed(item, BlobStatus.FILE_NOT_FOUND, "the file is not on the drive")
+        return _failed(item, BlobStatus.FILE_NOT_FOUND, "")
     if item.stream.unsupported is not None:
         return _failed(item, BlobStatus.FAILED, item.stream.unsupported)
     return None

@@ -6,14 +6,16 @@ of the store, so losing the last moments, or all of it, costs time and no data.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.errors import StateUnusable
+from agent.errors import DriveBusy, StateUnusable
 from agent.model.codes import (
     BlobStatus,
     BlobType,
@@ -75,11 +77,14 @@ class Journal:
     """Opened for one (job, serial, volume); any of them differing makes a new one."""
 
     def __init__(self, path: Path, identity: Mapping[str, str]) -> None:
-        """Raises StateUnusable."""
+        """Raises StateUnusable, and DriveBusy when another process has it open."""
         self._identity = dict(identity)
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = _lock(path)
             self._db = self._open(path)
+        except BlockingIOError:
+            raise DriveBusy("another process of this station works on this drive") from None
         except (OSError, sqlite3.Error) as error:
             raise StateUnusable(f"the journal {path.name} cannot be opened: {error}") from error
 
@@ -97,8 +102,9 @@ class Journal:
         return db
 
     def close(self) -> None:
-        """Idempotent."""
+        """Once."""
         self._db.close()
+        os.close(self._lock)
 
     @property
     def is_complete(self) -> bool:
@@ -314,6 +320,17 @@ _ITEM = "seq, file_path, blob, type, length, disposition, stream, modified, side
 _OUTCOME = (
     "state, blob_status, disposition_status, final_blob, note, pieces, metadata_status, properties_status"
 )
+
+
+def _lock(path: Path) -> int:
+    """A descriptor whose lock ends with this process, however that ends."""
+    fd = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
 
 
 def _reopen(path: Path, wanted: Mapping[str, str]) -> sqlite3.Connection | None:

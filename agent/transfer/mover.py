@@ -198,7 +198,7 @@ class Mover:
             again = self._link.fill(ordered.source, piece.offset, piece.length, ordered.slots)
             why = await (await again)
             if why is None and not await _matches(body, piece.md5):
-                work.fault(piece, ChunkStatus.CORRUPTED, "the bytes do not match the manifest's hash")
+                work.fault(piece, ChunkStatus.CORRUPTED, "")
                 return None
         if why is not None:
             work.fault(piece, ChunkStatus.IO_FAILED, why)

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -148,8 +149,20 @@ def _read_order(fd: int) -> Any:
         return json.load(pipe)
 
 
+def serve(reader: Reader, order: ReaderOrder, channel: BlockingChannel) -> None:
+    """Serve until the uploader hangs up; an error of the tree is sent to it, and ends the service."""
+    try:
+        reader.serve(order)
+    except IngestError as error:
+        with suppress(OSError):
+            channel.send({"is": "error", "id": error.id, "detail": error.detail})
+            channel.discard()
+    except (OSError, BadFrame):
+        return
+
+
 def main(arguments: list[str]) -> int:
-    """Serve until the uploader hangs up; errors of the tree are sent, not printed."""
+    """The process."""
     device_fd, ring_fd, socket_fd, order_fd = map(int, arguments)
     restrict()
     order = ReaderOrder.from_json(_read_order(order_fd))
@@ -157,13 +170,7 @@ def main(arguments: list[str]) -> int:
     reader = Reader(
         FdSource(device_fd, order.size_bytes, order.sector_size), Ring(ring_fd, order.slot_count), channel
     )
-    try:
-        reader.serve(order)
-    except (BrokenPipeError, ConnectionResetError, BadFrame):
-        return 0
-    except IngestError as error:
-        channel.send({"is": "error", "id": error.id, "detail": error.detail})
-        return error.exit_code
+    serve(reader, order, channel)
     return 0
 
 

@@ -174,9 +174,11 @@ class Uploader:
 
     async def _finish(self, journal: Journal) -> None:
         tally = await asyncio.to_thread(journal.tally)
-        if not tally.balances:
+        if not tally.balances or not (journal.is_complete or self._cancelled):
             raise AssertionError(f"the books do not balance: {tally}")
         status = await asyncio.to_thread(_status, journal, tally)
+        if self._cancelled:
+            status = DriveStatus.COMPLETED_WITH_ERRORS
         overwritten = await asyncio.to_thread(journal.has_any, DispositionStatus.OVERWRITTEN)
         await self._report(journal, status, tally, overwritten=overwritten)
 

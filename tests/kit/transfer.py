@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from agent.blobs.store import BlobStore
-from agent.errors import IngestError
 from agent.model.codes import Disposition, LogLevel
 from agent.model.identity import ContainerName, JobName, SerialNumber
 from agent.model.job import Destination
@@ -25,7 +24,7 @@ from agent.model.keys import Credential
 from agent.transfer.frames import BlockingChannel
 from agent.transfer.link import ReaderLink
 from agent.transfer.orders import ReaderOrder, StoreOrder, UploadOrder
-from agent.transfer.reader import Reader
+from agent.transfer.reader import Reader, serve
 from agent.transfer.ring import Ring, SlotPool
 from agent.transfer.uploader import Uploader
 from agent.volume.block import BlockSource, FdSource
@@ -141,12 +140,7 @@ def _serve(drive: Drive, fd: int, ring: Ring, sock: socket.socket) -> None:
     channel = BlockingChannel(sock)
     source = drive.wrap(FdSource(fd, drive.image.stat().st_size))
     try:
-        Reader(source, ring, channel).serve(drive.reader_order())
-    except IngestError as error:
-        with suppress(OSError):
-            channel.send({"is": "error", "id": error.id, "detail": error.detail})
-    except (BrokenPipeError, ConnectionResetError):
-        pass
+        serve(Reader(source, ring, channel), drive.reader_order(), channel)
     finally:
         channel.close()
         with suppress(OSError):

@@ -61,6 +61,7 @@ def test_every_error_says_whose_trouble_it_is_and_what_next(cls: type[IngestErro
 def test_what_retrying_can_help_is_told_by_the_class() -> None:
     assert {cls.__name__ for cls in catalogue() if cls.retriable} == {
         "WorkerLost",
+        "DriveBusy",
         "NetworkError",
         "StoreUnreachable",
         "StoreThrottled",

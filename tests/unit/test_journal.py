@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.errors import StateUnusable
+from agent.errors import DriveBusy, StateUnusable
 from agent.model.codes import (
     BlobStatus,
     BlobType,
@@ -156,6 +156,14 @@ def test_side_files_are_kept_once_with_what_they_say(journal: Journal) -> None:
     journal.record_side(number, SideFileStatus.COMPLETED, {"a": "ü"})
     assert journal.unread_sides() == []
     assert journal.side(number).fields == {"a": "ü"}
+
+
+def test_a_drive_is_worked_by_one_process_at_a_time(journal: Journal, tmp_path: Path) -> None:
+    path = tmp_path / "j" / "journal.sqlite"
+    with pytest.raises(DriveBusy):
+        Journal(path, IDENTITY)
+    journal.close()
+    Journal(path, IDENTITY).close()
 
 
 def test_it_survives_the_loss_of_its_process(tmp_path: Path) -> None:

@@ -1,0 +1,267 @@
+"""The station: drives that come, go, move and return, worked by real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.catalog import Catalog, open_catalog
+from agent.config import Settings, StoreSettings, TransferSettings
+from agent.devices.fake import FakeSource
+from agent.model.codes import Disposition
+from agent.model.identity import JobName, SerialNumber
+from agent.model.job import Destination, Drive, DriveSpec, JobSpec
+from agent.model.states import DriveState, JobState
+from agent.station import station as station_module
+from agent.station.station import Station
+from tests.kit import images
+
+WAIT_S = 60
+JOB = JobName.parse("box")
+
+
+@dataclass
+class Log:
+    """Keeps what was logged."""
+
+    lines: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    bound: dict[str, Any] = field(default_factory=dict)
+
+    def bind(self, **fields: Any) -> Log:
+        return Log(self.lines, self.bound | fields)
+
+    def info(self, event: str, **fields: Any) -> None:
+        self.lines.append((event, self.bound | fields))
+
+    warning = error = info
+
+    def named(self, event: str) -> list[dict[str, Any]]:
+        return [fields for name, fields in self.lines if name == event]
+
+
+@dataclass
+class Bench:
+    catalog: Catalog
+    source: FakeSource
+    log: Log
+    settings: Settings
+    image: Path
+
+    async def file_job(self, *serials: str, name: str = "box", ship: bool = True) -> None:
+        """A job for plain drives that go to a container of the job's name."""
+        spec = JobSpec(
+            name=JobName.parse(name),
+            drives=tuple(DriveSpec(SerialNumber.parse(serial), None) for serial in serials),
+            destination=Destination.parse(f"{name}-data"),
+            disposition=Disposition.RENAME,
+            allow_unencrypted=True,
+        )
+        await self.catalog.create_job(spec, ship=ship, who="test")
+
+    async def drive(self, serial: str, job: JobName = JOB) -> Drive:
+        return (await self.catalog.job(job)).drive(SerialNumber.parse(serial))
+
+    async def until(self, what: Callable[[Drive], bool], serial: str) -> Drive:
+        """Wait for a condition on the drive of the job."""
+        async with asyncio.timeout(WAIT_S):
+            while not what(drive := await self.drive(serial)):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        return drive
+
+    async def until_logged(self, event: str, count: int = 1) -> None:
+        async with asyncio.timeout(WAIT_S):
+            while len(self.log.named(event)) < count:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Station]:
+        """The daemon, and its orderly end."""
+        station = Station(self.catalog, self.source, self.settings, self.log)
+        task = asyncio.create_task(station.run())
+        try:
+            yield station
+        finally:
+            station.stop()
+            async with asyncio.timeout(WAIT_S):
+                await task
+
+
+@pytest.fixture(autouse=True)
+def _reconcile_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(station_module, "RECONCILE_EVERY_S", 0.1)
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    settings = Settings(
+        state_dir=tmp_path / "state",
+        store=StoreSettings("directory", str(tmp_path / "blobs")),
+        transfer=TransferSettings(give_up_after_s=2),
+    )
+    async with open_catalog(tmp_path / "state/catalog.sqlite", tmp_path / "state/key") as catalog:
+        yield Bench(catalog, FakeSource(), Log(), settings, images.unpack("demo", tmp_path))
+
+
+def _is(state: DriveState) -> Callable[[Drive], bool]:
+    return lambda drive: drive.state is state
+
+
+def _stored(bench: Bench, job: str = "box") -> int:
+    root = Path(bench.settings.store.address) / f"{job}-data"
+    return sum(path.is_file() for path in root.rglob("*"))
+
+
+EXPECTED_FILES = sum(not path.startswith("System Volume") for path in images.hashes("demo"))
+
+
+async def test_a_plugged_drive_is_worked_to_the_end(bench: Bench) -> None:
+    await bench.file_job("S1")
+    async with bench.running():
+        bench.source.plug("3", bench.image, "S1")
+        drive = await bench.until(_is(DriveState.COMPLETED), "S1")
+    assert drive.percent_complete == 100
+    assert drive.tally.balances
+    assert (await bench.catalog.job(JOB)).state is JobState.PACKAGING
+    assert _stored(bench) == EXPECTED_FILES
+    moves = [event.what for event in await bench.catalog.history(JOB)]
+    assert [what for what in moves if what.startswith("drive.")] == [
+        "drive.arrive",
+        "drive.begin",
+        "drive.finish_clean",
+    ]
+
+
+async def test_a_drive_that_is_there_at_the_start_is_worked_as_well(bench: Bench) -> None:
+    await bench.file_job("S1")
+    bench.source.plug("3", bench.image, "S1")
+    async with bench.running():
+        await bench.until(_is(DriveState.COMPLETED), "S1")
+
+
+async def test_two_drives_are_worked_at_once_and_the_job_waits_for_both(bench: Bench) -> None:
+    await bench.file_job("S1", "S2")
+    second = shutil.copy(bench.image, bench.image.with_name("second.img"))
+    async with bench.running():
+        bench.source.plug("1", bench.image, "S1")
+        await bench.until(_is(DriveState.COMPLETED), "S1")
+        assert (await bench.catalog.job(JOB)).state is JobState.TRANSFERRING
+        bench.source.plug("2", Path(second), "S2")
+        # The same files again: each goes beside the first drive's, under a new name.
+        drive = await bench.until(_is(DriveState.COMPLETED_MORE_INFO), "S2")
+        assert drive.copy_status == "CompletedWithWarnings"
+    assert (await bench.catalog.job(JOB)).state is JobState.PACKAGING
+
+
+async def test_an_extra_drive_is_left_alone_said_once_and_taken_when_its_job_is_filed(bench: Bench) -> None:
+    async with bench.running():
+        bench.source.plug("3", bench.image, "S1")
+        await bench.until_logged("drive.left_alone")
+        await asyncio.sleep(0.5)
+        (line,) = bench.log.named("drive.left_alone")
+        assert "extra drive" in line["detail"]
+        await bench.file_job("S1")
+        await bench.until(_is(DriveState.COMPLETED), "S1")
+
+
+async def test_a_serial_that_is_attached_twice_is_touched_by_nobody(bench: Bench) -> None:
+    await bench.file_job("S1")
+    bench.source.plug("1", bench.image, "S1")
+    bench.source.plug("2", bench.image, "S1")
+    async with bench.running():
+        await bench.until_logged("drive.left_alone", count=2)
+    assert (await bench.drive("S1")).state is DriveState.SPECIFIED
+
+
+async def test_a_draft_waits_and_begins_when_it_is_released(bench: Bench) -> None:
+    await bench.file_job("S1", ship=False)
+    async with bench.running():
+        bench.source.plug("3", bench.image, "S1")
+        await bench.until_logged("drive.left_alone")
+        await bench.catalog.ship_job(JOB, "test")
+        await bench.until(_is(DriveState.COMPLETED), "S1")
+
+
+async def test_a_drive_pulled_and_plugged_into_another_bay_goes_on(bench: Bench) -> None:
+    await bench.file_job("S1")
+    async with bench.running():
+        bench.source.plug("1", bench.image, "S1")
+        await bench.until_logged("opened")
+        bench.source.pull("1")
+        bench.source.plug("2", bench.image, "S1")
+        drive = await bench.until(_is(DriveState.COMPLETED), "S1")
+    assert drive.tally.done.files == EXPECTED_FILES
+    assert _stored(bench) == EXPECTED_FILES
+    assert {fields["bay"] for fields in bench.log.named("opened")} == {"1", "2"}
+
+
+async def test_a_drained_station_keeps_the_place_and_the_next_one_goes_on(bench: Bench) -> None:
+    await bench.file_job("S1")
+    bench.source.plug("1", bench.image, "S1")
+    async with bench.running():
+        await bench.until_logged("opened")
+    assert (await bench.drive("S1")).state is DriveState.TRANSFERRING
+    async with bench.running():
+        await bench.until(_is(DriveState.COMPLETED), "S1")
+    assert _stored(bench) == EXPECTED_FILES
+
+
+async def test_a_job_cancelled_during_the_copy_ends_its_drive_and_the_books_balance(bench: Bench) -> None:
+    await bench.file_job("S1")
+    async with bench.running():
+        bench.source.plug("1", bench.image, "S1")
+        await bench.until_logged("drive.begin")
+        await bench.catalog.cancel_job(JOB, "test")
+        drive = await bench.until(_is(DriveState.COMPLETED_MORE_INFO), "S1")
+    assert drive.tally.balances
+    assert drive.copy_status == "CompletedWithErrors"
+
+
+async def test_a_reader_that_dies_is_one_event_and_is_tried_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from agent.station import visit as visit_module
+
+    killed = []
+
+    async def start(*arguments: Any) -> Any:
+        pair = await real(*arguments)
+        if not killed:
+            killed.append(pair)
+            pair.kill()
+        return pair
+
+    real = visit_module.Pair.start
+    monkeypatch.setattr(visit_module.Pair, "start", start)
+    monkeypatch.setattr(visit_module, "RETRY_PAUSES_S", (0.05,))
+    await bench.file_job("S1")
+    async with bench.running():
+        bench.source.plug("1", bench.image, "S1")
+        await bench.until(_is(DriveState.COMPLETED), "S1")
+    assert len(bench.log.named("worker.lost")) == 1
+
+
+async def test_a_worker_that_dies_again_and_again_faults_the_drive(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from agent.station import visit as visit_module
+
+    async def start(*arguments: Any) -> Any:
+        pair = await real(*arguments)
+        pair.kill()
+        return pair
+
+    real = visit_module.Pair.start
+    monkeypatch.setattr(visit_module.Pair, "start", start)
+    monkeypatch.setattr(visit_module, "RETRY_PAUSES_S", (0.05,))
+    await bench.file_job("S1")
+    async with bench.running():
+        bench.source.plug("1", bench.image, "S1")
+        await bench.until(_is(DriveState.FAULTED), "S1")
+    assert (await bench.catalog.job(JOB)).state is JobState.FAULTED

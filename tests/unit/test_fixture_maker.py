@@ -11,6 +11,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -435,7 +436,7 @@ def _unwrapped(datum: bytes, key: bytes) -> bytes:
     return AESCCM(key, tag_length=16).decrypt(nonce, sealed + tag, None)[12:]
 
 
-def _gpt_header(disk: bytes, sector_size: int, sector: int) -> dict[str, object]:
+def _gpt_header(disk: bytes, sector_size: int, sector: int) -> dict[str, Any]:
     """A header and its table, both CRCs recomputed."""
     raw = bytearray(disk[sector * sector_size :][:92])
     signature, revision, size, crc, _, own, other, first, last, guid, table_at, count, each, table_crc = (

@@ -8,9 +8,10 @@ import click
 
 from agent.catalog.catalog import Catalog
 from agent.cli.context import Context, json_option, pass_context, print_json
-from agent.cli.screen import show_drives
+from agent.cli.screen import event_to_json, show_drives, show_events
 from agent.cli.sources import configured_source
 from agent.errors import PolicyError
+from agent.model.identity import SerialNumber
 from agent.model.job import Drive, Job
 from agent.station.intake import choose
 
@@ -30,6 +31,19 @@ def list_drives(context: Context, as_json: bool) -> None:
         print_json({"value": rows})
     else:
         show_drives(rows)
+
+
+@drive.command()
+@click.argument("serial")
+@json_option
+@pass_context
+def history(context: Context, serial: str, as_json: bool) -> None:
+    """Tell what happened to a drive in any job and in none, oldest first."""
+    events = context.with_catalog(lambda catalog: catalog.drive_history(SerialNumber.parse(serial)))
+    if as_json:
+        print_json({"value": [event_to_json(event) for event in events]})
+    else:
+        show_events(events)
 
 
 async def _rows(context: Context, catalog: Catalog) -> list[dict[str, Any]]:

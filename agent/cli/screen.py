@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from agent.catalog import Event
 from agent.cli.context import console
 from agent.model.job import Drive, Job
 from agent.model.tally import Count
@@ -93,3 +94,30 @@ def show_drives(rows: Sequence[dict[str, Any]]) -> None:
             Text(row["note"]),
         )
     console().print(table if rows else "no drives: none is specified and none is attached")
+
+
+def show_events(events: Sequence[Event]) -> None:
+    """One line an event."""
+    table = Table("when (UTC)", "who", "job", "drive", "what", "detail", box=None, pad_edge=False)
+    for event in events:
+        table.add_row(
+            f"{event.at:%Y-%m-%d %H:%M:%S}",
+            event.who,
+            event.job or "-",
+            event.serial or "-",
+            event.what,
+            Text(event.detail),
+        )
+    console().print(table if events else "nothing happened yet")
+
+
+def event_to_json(event: Event) -> dict[str, str | None]:
+    """An event for machines."""
+    return {
+        "at": event.at.isoformat(),
+        "who": event.who,
+        "job": event.job,
+        "drive": event.serial,
+        "what": event.what,
+        "detail": event.detail,
+    }

@@ -35,20 +35,6 @@ class JobRequest:
     ship: bool
 
 
-def parse_job_request(
-    data: bytes,
-    name: JobName,
-    *,
-    destination: Destination | None = None,
-    disposition: Disposition | None = None,
-    allow_unencrypted: bool = False,
-) -> JobSpec:
-    """The specification alone; see ``read_job_request``."""
-    return read_job_request(
-        data, name, destination=destination, disposition=disposition, allow_unencrypted=allow_unencrypted
-    ).spec
-
-
 def read_job_request(
     data: bytes,
     name: JobName,

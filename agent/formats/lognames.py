@@ -6,15 +6,12 @@ that of the job API's published examples. Its time zone is not stated anywhere: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from agent.model.blobs import BlobName
-from agent.model.identity import ContainerName, JobName, SerialNumber
+from agent.model.identity import JobName, SerialNumber
 from agent.model.naming import encode_segment
 
-DEFAULT_DIAGNOSTICS_PATH = "waimportexport"
 FOLDER = "waies"
 
 
@@ -24,18 +21,6 @@ class ReportKind(StrEnum):
     ERROR = "error"
     VERBOSE = "verbose"
     MANIFEST = "manifest"
-
-
-@dataclass(frozen=True, slots=True)
-class LogPlace:
-    """A container, and a prefix in it that is empty or ends with a slash."""
-
-    container: ContainerName
-    prefix: str = ""
-
-    def blob(self, path: str) -> BlobName:
-        """Where a report of this path goes; raises MalformedInput when the service would refuse it."""
-        return BlobName.of(self.container, self.prefix + path)
 
 
 def log_blob_name(job: JobName, serial: SerialNumber, stamp: datetime, kind: ReportKind) -> str:
@@ -49,18 +34,3 @@ def log_blob_name(job: JobName, serial: SerialNumber, stamp: datetime, kind: Rep
     utc = stamp.astimezone(UTC)
     when = f"{utc:%Y%m%d-%H%M%S}-{utc.microsecond // 1000:03d}"
     return f"{FOLDER}/{job}_{encode_segment(serial.normal)}_{when}_{kind}.xml"
-
-
-def log_place(diagnostics_path: str, sas_container: ContainerName | None = None) -> LogPlace:
-    """Where the reports of a job go.
-
-    With an account credential ``diagnostics_path`` names a container, and what follows a first slash
-    is a prefix in it. With a SAS nothing outside ``sas_container`` can be written, so the whole path
-    becomes a prefix there (the page's prose; its example puts one more folder before it). An empty
-    path means the default. Raises MalformedInput when the container's name is not allowed.
-    """
-    path = diagnostics_path.strip("/") or DEFAULT_DIAGNOSTICS_PATH
-    if sas_container is not None:
-        return LogPlace(sas_container, f"{path}/")
-    container, _, prefix = path.partition("/")
-    return LogPlace(ContainerName.parse(container), f"{prefix}/" if prefix else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agent.formats.manifest_values import HashedPath, ManifestBlob
+from agent.formats.manifest_values import HashedPath
 from agent.model.codes import (
     BlobStatus,
     BlobType,
@@ -78,64 +78,3 @@ class BlobRecord:
             DispositionStatus.RENAMED,
             DispositionStatus.SKIPPED,
         )
-
-
-def cancelled(blob: ManifestBlob, status: BlobStatus) -> BlobRecord:
-    """A blob that failed as a whole: all that was to be done for it stands as Cancelled."""
-    return BlobRecord(
-        status=status,
-        blob_path=blob.blob_path,
-        file_path=blob.file_path,
-        length=blob.length,
-        type=blob.type,
-        chunks=chunk_records(blob, ChunkStatus.CANCELLED),
-        disposition=blob.disposition,
-        disposition_status=DispositionStatus.CANCELLED,
-        metadata=side_record(blob.list_metadata, blob.metadata, SideFileStatus.CANCELLED),
-        properties=side_record(blob.list_properties, blob.properties, SideFileStatus.CANCELLED),
-        snapshot=blob.snapshot,
-    )
-
-
-def skipped(blob: ManifestBlob) -> BlobRecord:
-    """A blob that was there already and, by its disposition, was left alone."""
-    return BlobRecord(
-        status=BlobStatus.COMPLETED,
-        blob_path=blob.blob_path,
-        file_path=blob.file_path,
-        length=blob.length,
-        type=blob.type,
-        disposition=blob.disposition,
-        disposition_status=DispositionStatus.SKIPPED,
-    )
-
-
-def completed(blob: ManifestBlob, outcome: DispositionStatus, blob_path: str | None = None) -> BlobRecord:
-    """A blob of which everything arrived; ``blob_path`` is its new path if it was renamed."""
-    return BlobRecord(
-        status=BlobStatus.COMPLETED,
-        blob_path=blob.blob_path if blob_path is None else blob_path,
-        file_path=blob.file_path,
-        length=blob.length,
-        type=blob.type,
-        chunks=chunk_records(blob, ChunkStatus.COMPLETED),
-        disposition=blob.disposition,
-        disposition_status=outcome,
-        metadata=side_record(blob.list_metadata, blob.metadata, SideFileStatus.COMPLETED),
-        properties=side_record(blob.list_properties, blob.properties, SideFileStatus.COMPLETED),
-        snapshot=blob.snapshot,
-    )
-
-
-def chunk_records(blob: ManifestBlob, status: ChunkStatus) -> tuple[ChunkRecord, ...]:
-    """All chunks of the blob with one status."""
-    return tuple(ChunkRecord(c.offset, c.length, status, c.id, c.md5) for c in blob.chunks)
-
-
-def side_record(
-    global_path: HashedPath | None, path: HashedPath | None, status: SideFileStatus
-) -> SideFileRecord | None:
-    """None when the manifest names neither file."""
-    if global_path is None and path is None:
-        return None
-    return SideFileRecord(status, global_path, path)

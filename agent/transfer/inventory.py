@@ -162,7 +162,13 @@ class ManifestInventory:
         if broken is not None:
             raise broken
         await asyncio.to_thread(self._journal.finish_inventory)
-        return list(self._parser.warnings)
+        return [*self._parser.warnings, *self._credential_warning()]
+
+    def _credential_warning(self) -> list[str]:
+        header = self._parser.header
+        if header is None or not header.has_credential:
+            return []
+        return [f"the manifest carries a {header.credential_kind}; it is not used and not shown"]
 
     async def _parse(self, step: Callable[[], list[ManifestBlob]]) -> DriveError | None:
         """List the blobs that a step of the parser completes; gives what is wrong with the manifest."""

@@ -14,13 +14,13 @@ from typing import BinaryIO
 from agent.blobs.crc64 import crc64
 from agent.blobs.store import BlobStore
 from agent.formats.drivelog import DriveLogWriter, LogKind
-from agent.formats.lognames import LogPlace, ReportKind, log_blob_name
+from agent.formats.lognames import ReportKind, log_blob_name
 from agent.formats.manifest_values import HashedPath
 from agent.formats.manifest_writer import redact
 from agent.formats.records import BlobRecord, ChunkRecord, SideFileRecord
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.codes import BlobType, ChunkStatus, DispositionStatus, DriveStatus, SideFileStatus
-from agent.model.identity import JobName, SerialNumber
+from agent.model.identity import ContainerName, JobName, SerialNumber
 from agent.transfer.items import Item, ItemState, Outcome, block_bytes_for, pieces_of
 from agent.transfer.journal import Journal
 from agent.transfer.sender import Sender
@@ -45,12 +45,12 @@ class Reporter:
         self,
         job: JobName,
         serial: SerialNumber,
-        place: LogPlace,
+        container: ContainerName,
         spool: Path,
         block_bytes: int,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._job, self._serial, self._place, self._spool = job, serial, place, spool
+        self._job, self._serial, self._container, self._spool = job, serial, container, spool
         self._block_bytes = block_bytes
         self._now = now
         spool.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -76,7 +76,8 @@ class Reporter:
         return self._write(ReportKind.MANIFEST, write)
 
     def _write(self, kind: ReportKind, write: Callable[[BinaryIO], None]) -> Report:
-        blob = self._place.blob(log_blob_name(self._job, self._serial, self._now(), kind))
+        name = log_blob_name(self._job, self._serial, self._now(), kind)
+        blob = BlobName.of(self._container, name)
         path = self._spool / blob.path.rpartition("/")[2]
         unfinished = path.with_name(path.name + ".part")
         with unfinished.open("wb") as file:

@@ -22,7 +22,7 @@ from typing import Any
 from agent.blobs.opening import open_store
 from agent.blobs.store import BlobStore
 from agent.errors import IngestError, StoreRefused
-from agent.formats.lognames import LogPlace, ReportKind
+from agent.formats.lognames import ReportKind
 from agent.model.codes import DispositionStatus, DriveStatus, LogLevel
 from agent.model.tally import Tally
 from agent.transfer import inventory
@@ -51,9 +51,7 @@ class Uploader:
             order.give_up_after_s, self.stop, lambda detail: tell("waiting", detail=detail)
         )
         self._sender = Sender(store, self._patience, order.connections)
-        self._reporter = Reporter(
-            order.job, order.serial, LogPlace(order.diagnostics), order.spool, order.block_bytes
-        )
+        self._reporter = Reporter(order.job, order.serial, order.diagnostics, order.spool, order.block_bytes)
         self._journal: Journal | None = None
         self._moved_any = False
 

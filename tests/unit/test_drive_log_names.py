@@ -6,9 +6,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from agent.errors import MalformedInput
-from agent.formats.lognames import ReportKind, log_blob_name, log_place
-from agent.model.identity import ContainerName, JobName, SerialNumber
+from agent.formats.lognames import ReportKind, log_blob_name
+from agent.model.identity import JobName, SerialNumber
 
 JOB = JobName.parse("test-bn1-import-cpu100-02")
 STAMP = datetime(2017, 8, 13, 19, 46, 18, 350_999, tzinfo=UTC)
@@ -34,24 +33,3 @@ def test_a_serial_cannot_lead_out_of_the_folder() -> None:
     name = log_blob_name(JOB, SerialNumber.parse("../../A B\\"), STAMP, ReportKind.ERROR)
     assert name.count("/") == 1
     assert "\\" not in name
-    assert str(log_place("").blob(name)) == f"waimportexport/{name}"
-
-
-@pytest.mark.parametrize(
-    ("path", "sas", "place"),
-    [
-        ("", None, "waimportexport/x"),
-        ("logs", None, "logs/x"),
-        ("logs/2024/", None, "logs/2024/x"),
-        ("", "photos", "photos/waimportexport/x"),
-        ("logs", "photos", "photos/logs/x"),
-    ],
-)
-def test_the_place_follows_credential_and_path(path: str, sas: str | None, place: str) -> None:
-    found = log_place(path, None if sas is None else ContainerName.parse(sas))
-    assert str(found.blob("x")) == place
-
-
-def test_a_container_that_cannot_be_is_refused() -> None:
-    with pytest.raises(MalformedInput):
-        log_place("Logs And More")

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.errors import MalformedInput
-from agent.formats.jobrequest import job_to_json, parse_job_request, read_job_request
+from agent.formats.jobrequest import job_to_json, read_job_request
 from agent.model.codes import Disposition, LogLevel
 from agent.model.identity import ContainerName, JobName, SerialNumber
-from agent.model.job import DEFAULT_DIAGNOSTICS, Destination, Drive, Job
+from agent.model.job import DEFAULT_DIAGNOSTICS, Destination, Drive, Job, JobSpec
 from agent.model.keys import Password, RecoveryPassword
 from agent.model.secrets import Secret
 from agent.model.states import DriveState, JobState
@@ -44,9 +44,13 @@ def request(*drives: dict[str, Any], **properties: Any) -> bytes:
     return json.dumps({"location": "West US", "properties": body}).encode()
 
 
+def parsed(data: bytes, name: JobName, **options: Any) -> JobSpec:
+    return read_job_request(data, name, **options).spec
+
+
 def refused(data: bytes, **options: Any) -> str:
     with pytest.raises(MalformedInput) as caught:
-        parse_job_request(data, NAME, **options)
+        parsed(data, NAME, **options)
     assert "\n" not in caught.value.detail
     return caught.value.detail
 
@@ -62,7 +66,7 @@ def test_request_is_read_whole() -> None:
         disposition="rename",
         returnAddress={"unknown": "ignored"},
     )
-    spec = parse_job_request(data, NAME)
+    spec = parsed(data, NAME)
     first, second = spec.drives
     assert first.serial == SerialNumber.parse("SMPL0001A")
     assert first.credential == RecoveryPassword(Secret(KEY))
@@ -82,7 +86,7 @@ def test_request_is_read_whole() -> None:
 
 
 def test_fields_that_are_left_out_have_the_services_defaults() -> None:
-    spec = parse_job_request(request(), NAME)
+    spec = parsed(request(), NAME)
     assert spec.diagnostics == DEFAULT_DIAGNOSTICS
     assert spec.log_level is LogLevel.ERROR
     assert spec.disposition is Disposition.NO_OVERWRITE
@@ -119,7 +123,7 @@ def test_state_decides_whether_the_job_ships(state: str | None, ship: bool) -> N
 
 
 def test_what_the_command_says_wins_over_the_file() -> None:
-    spec = parse_job_request(
+    spec = parsed(
         request(destination="data", disposition="rename"),
         NAME,
         destination=Destination.parse("other"),
@@ -132,8 +136,8 @@ def test_what_the_command_says_wins_over_the_file() -> None:
 def test_unencrypted_drive_is_taken_when_command_or_file_allows_it() -> None:
     bare = drive(bitLockerKey=None)
     assert refused(request(bare)).startswith("properties.driveList[0].bitLockerKey: is missing")
-    assert parse_job_request(request(bare), NAME, allow_unencrypted=True).allow_unencrypted
-    assert parse_job_request(request(bare, allowUnencrypted=True), NAME).drives[0].credential is None
+    assert parsed(request(bare), NAME, allow_unencrypted=True).allow_unencrypted
+    assert parsed(request(bare, allowUnencrypted=True), NAME).drives[0].credential is None
 
 
 def bad_group(number: int, text: str) -> str:
@@ -215,7 +219,7 @@ def test_what_is_no_request_is_refused(data: bytes, said: str) -> None:
 def test_refusal_holds_no_key_anywhere_in_its_chain() -> None:
     broken = request().replace(b"}]", b"]")
     with pytest.raises(MalformedInput) as caught:
-        parse_job_request(broken, NAME)
+        parsed(broken, NAME)
     link: BaseException | None = caught.value
     while link is not None:
         assert KEY not in repr(vars(link)) + repr(link.args)
@@ -247,7 +251,7 @@ def test_any_value_in_any_field_is_read_or_refused_in_one_line(path: tuple[Any, 
     inner[path[-1]] = value
     said = "properties"
     try:
-        parse_job_request(json.dumps(body).encode(), NAME)
+        parsed(json.dumps(body).encode(), NAME)
     except MalformedInput as refusal:
         said = refusal.detail
     assert said.startswith("properties")
@@ -258,7 +262,7 @@ def test_any_value_in_any_field_is_read_or_refused_in_one_line(path: tuple[Any, 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     with pytest.raises(MalformedInput):
-        parse_job_request(data, NAME)
+        parsed(data, NAME)
 
 
 def a_job(*drives: Drive, state: JobState = JobState.CREATING) -> Job:
@@ -345,11 +349,11 @@ def test_answer_after_the_transfer_tells_it_in_the_services_words() -> None:
 
 
 def test_answer_is_a_request_again_but_for_the_keys() -> None:
-    spec = parse_job_request(request(drive(), destination="data/box/", disposition="rename"), NAME)
+    spec = parsed(request(drive(), destination="data/box/", disposition="rename"), NAME)
     told = a_job(Drive(spec.drives[0].serial, manifest_file="\\m.xml", manifest_hash="0" * 32))
     answer: Any = job_to_json(told)
     answer["properties"]["driveList"][0]["bitLockerKey"] = KEY
-    again = parse_job_request(json.dumps(answer).encode(), NAME)
+    again = parsed(json.dumps(answer).encode(), NAME)
     assert again.destination == told.destination
     assert again.disposition is told.disposition
     assert again.log_level is told.log_level

@@ -181,19 +181,21 @@ def entry_name(ref: StreamRef) -> str:
     return f"record {ref.record} stream {ref.name!r}"
 
 
-@pytest.mark.parametrize("listing", sorted(_SHARED.glob("*.files.sha256")), ids=lambda path: path.name)
-def test_files_made_by_windows_have_the_listed_hashes(listing: Path) -> None:
+@pytest.mark.skipif(not _SHARED.is_dir(), reason="the disks made by Windows are not beside the checkout")
+@pytest.mark.parametrize("name", ["ntfs-2m", "ntfs-lastaccess", "ntfs-si-vs-fn"])
+def test_files_made_by_windows_have_the_listed_hashes(name: str) -> None:
+    listing = _SHARED / f"{name}.files.sha256"
     image = listing.with_name(listing.name.replace(".files.sha256", ".raw.xz"))
     volume = NtfsVolume.open(BytesSource(_volume_bytes(image)))
     lines = listing.read_text().splitlines()
     assert lines
     for line in lines:
-        expected, _, name = line.partition("  ")
-        path, _, stream = name.partition(":")
+        expected, _, listed = line.partition("  ")
+        path, _, stream = listed.partition(":")
         entry = volume.find(path.replace("/", "\\"))
-        assert entry is not None, name
+        assert entry is not None, listed
         (ref,) = (ref for ref in entry.streams if ref.name == stream)
-        assert _own_digest(volume, ref) == expected, name
+        assert _own_digest(volume, ref) == expected, listed
 
 
 def _listed_fixtures() -> list[Path]:

@@ -22,7 +22,7 @@ from agent.model.secrets import Secret
 from agent.model.states import DriveState, JobState
 from agent.model.tally import Count, Tally
 
-SAMPLES = Path(__file__).parents[2] / ".." / "shared" / "samples" / "rest"
+SAMPLES = Path(__file__).parents[1] / "data/rest"
 NAME = JobName.parse("harbour-1")
 GROUPS = ["000011", "111111", "222222", "333333", "444444", "555555", "666666", "720885"]
 KEY = "-".join(GROUPS)
@@ -94,7 +94,6 @@ def test_fields_that_are_left_out_have_the_services_defaults() -> None:
     assert spec.destination is None
 
 
-@pytest.mark.skipif(not SAMPLES.is_dir(), reason="the folder of samples is not beside the checkout")
 def test_sample_of_the_service_is_read_once_its_key_is_a_real_one() -> None:
     text = (SAMPLES / "put-job.request.json").read_text(encoding="utf-8")
     made_up = "000000-111111-222222-333333-444444-555555-666666-777777"
@@ -108,7 +107,6 @@ def test_sample_of_the_service_is_read_once_its_key_is_a_real_one() -> None:
     assert not asked.ship
 
 
-@pytest.mark.skipif(not SAMPLES.is_dir(), reason="the folder of samples is not beside the checkout")
 def test_export_sample_is_refused_with_a_sentence() -> None:
     said = refused((SAMPLES / "put-export-job.request.json").read_bytes())
     assert said.startswith("properties.jobType: this station takes drives in; Export jobs")

@@ -71,13 +71,14 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
         chosen = DEFAULT_CONFIG
     raw = _read(chosen) if chosen is not None else {}
     _known(raw, "", {"state_dir", "store", "image", "transfer"})
-    state_dir = Path(
-        environment.get("INGEST_AGENT_STATE") or raw.get("state_dir") or _default_state(environment)
-    )
+    named = environment.get("INGEST_AGENT_STATE") or raw.get("state_dir") or _default_state(environment)
+    if not isinstance(named, (str, Path)):
+        raise ConfigInvalid("state_dir must be a path")
+    state_dir = Path(named)
     return Settings(
         state_dir=state_dir.absolute(),
         store=_store(raw.get("store", {}), state_dir, environment),
-        images=tuple(_image(number, table) for number, table in enumerate(raw.get("image", []), 1)),
+        images=_images(raw.get("image", [])),
         transfer=_transfer(raw.get("transfer", {})),
     )
 
@@ -98,7 +99,9 @@ def _default_state(environment: Mapping[str, str]) -> Path:
     return Path(environment.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "drive-ingest-agent"
 
 
-def _known(table: Mapping[str, Any], place: str, names: set[str]) -> None:
+def _known(table: Any, place: str, names: set[str]) -> None:
+    if not isinstance(table, dict):
+        raise ConfigInvalid(f"{place.rstrip('.')} must be a table")
     unknown = sorted(set(table) - names)
     if unknown:
         raise ConfigInvalid(f"there is no setting {place}{unknown[0]}; known are {', '.join(sorted(names))}")
@@ -133,13 +136,19 @@ def _credential(table: Mapping[str, Any], environment: Mapping[str, str]) -> Sec
     return Secret(text)
 
 
+def _images(tables: Any) -> tuple[ImageSettings, ...]:
+    if not isinstance(tables, list):
+        raise ConfigInvalid("image must be a list of tables: write [[image]], with two brackets")
+    return tuple(_image(number, table) for number, table in enumerate(tables, 1))
+
+
 def _image(number: int, table: Any) -> ImageSettings:
     place = f"image[{number}]."
     if not isinstance(table, dict):
         raise ConfigInvalid(f"{place[:-1]} is no table")
     _known(table, place, {"path", "serial", "bay", "sector_size"})
     for name in ("path", "serial"):
-        if not isinstance(table.get(name), str):
+        if not isinstance(table.get(name), str) or (name == "path" and not table[name]):
             raise ConfigInvalid(f"{place}{name} is missing")
     try:
         serial = SerialNumber.parse(table["serial"])

@@ -43,6 +43,7 @@ catalogue in ``docs/errors.md`` is printed from this module.
         ├── JobExists                the name is taken
         ├── SerialNotSpecified       no job specifies this drive (an extra drive)
         ├── SerialConflict           the serial is already specified by another open job
+        ├── LogNotFound              no such log, or not yet
         └── MoveRefused              the job or drive is in no state for this
 
 A message never holds a secret: constructors take detail text that the raiser composed of names,
@@ -105,7 +106,7 @@ class DriveError(IngestError):
 class DiskOperationFailed(DriveError):
     """The device cannot be read at all, or it ends before its own tables say it does."""
 
-    next_step = "Reseat the drive and try again; if it repeats, image the drive with ddrescue first."
+    next_step = "Reseat the drive or image it with ddrescue; then file a new job for it under another name."
 
 
 class UnreadableSectors(DiskOperationFailed):
@@ -126,7 +127,7 @@ class VolumeNotNtfs(DriveError):
     """The first data volume holds something other than NTFS."""
 
     status = DriveStatus.VOLUME_NOT_NTFS
-    next_step = "Ask the customer to prepare the drive again with one NTFS volume."
+    next_step = "Ask the customer to prepare the drive again with one NTFS volume, and file a new job."
 
 
 class NtfsDamaged(DriveError):
@@ -146,21 +147,21 @@ class BitLockerNotActivated(DriveError):
     """The volume is not encrypted, and the job expects it to be."""
 
     status = DriveStatus.BITLOCKER_NOT_ACTIVATED
-    next_step = "File the job with --allow-unencrypted if a plain NTFS drive is expected."
+    next_step = "If a plain NTFS drive is expected, file a new job with --allow-unencrypted."
 
 
 class BitLockerProtectorNotFound(DriveError):
     """The volume has no protector that the given kind of key could open."""
 
     status = DriveStatus.BITLOCKER_PROTECTOR_NOT_FOUND
-    next_step = "Ask the customer for a key of one of the kinds named above."
+    next_step = "Ask the customer for a key that fits, and file a new job with it."
 
 
 class BitLockerKeyInvalid(DriveError):
     """The key is well formed and does not open this volume."""
 
     status = DriveStatus.BITLOCKER_KEY_INVALID
-    next_step = "Check that the key belongs to this drive; file the job again with the right one."
+    next_step = "Check that the key belongs to this drive; file a new job with the right one."
 
 
 class BitLockerFailed(DriveError):
@@ -174,14 +175,14 @@ class ManifestNotFound(DriveError):
     """The job names a drive manifest that is not on the drive."""
 
     status = DriveStatus.MANIFEST_NOT_FOUND
-    next_step = "Check the manifestFile of the job; without one the whole volume is ingested."
+    next_step = "Check the path of the manifest, and file a new job; without one, all files go."
 
 
 class ManifestCorrupted(DriveError):
     """The manifest's bytes do not match the job's manifestHash."""
 
     status = DriveStatus.MANIFEST_CORRUPTED
-    next_step = "Ask the customer for the manifestHash of the manifest that was shipped."
+    next_step = "Ask the customer for the hash of the manifest that was shipped, and file a new job with it."
 
 
 class ManifestFormatInvalid(DriveError):
@@ -202,7 +203,7 @@ class ReadManifestFailed(DriveError):
     """Sectors of the manifest cannot be read."""
 
     status = DriveStatus.READ_MANIFEST_FAILED
-    next_step = "Reseat the drive and try again; if it repeats, image the drive with ddrescue first."
+    next_step = "Reseat the drive or image it with ddrescue; then file a new job for it under another name."
 
 
 class StationError(IngestError):
@@ -243,7 +244,7 @@ class WorkerLost(StationError):
     """A worker process ended without saying why."""
 
     retriable = True
-    next_step = "The transfer keeps its place; it is tried again by itself. See the journal for the cause."
+    next_step = "The place is kept; after the third time the drive is Faulted: mend it, then `drive resolve`."
 
 
 class NetworkError(IngestError):
@@ -257,7 +258,7 @@ class NetworkError(IngestError):
 class StoreUnreachable(NetworkError):
     """No answer from the store."""
 
-    next_step = "Check the endpoint and the network; run again, and the transfer goes on where it stopped."
+    next_step = "Check endpoint and network (or the folder); run again, and it goes on where it stopped."
 
 
 class ServiceError(IngestError):
@@ -347,13 +348,19 @@ class SerialNotSpecified(PolicyError):
 class SerialConflict(PolicyError):
     """The serial is specified by more than one open job, or is attached twice."""
 
-    next_step = "Cancel one of the jobs, or detach one of the drives."
+    next_step = "Cancel one of the jobs, or detach one of the drives; a Faulted drive needs `drive resolve`."
+
+
+class LogNotFound(PolicyError):
+    """There is no such log, or not yet."""
+
+    next_step = "`ingest-agent job list` shows the jobs; a log is written when a drive is processed."
 
 
 class MoveRefused(PolicyError):
     """The job or drive is in no state for this."""
 
-    next_step = "`ingest-agent job show` tells the state; docs/states.md tells what may follow."
+    next_step = "`ingest-agent job show` tells the state, `job history` how it came to it."
 
 
 def catalogue() -> list[type[IngestError]]:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from agent.blobs import rules
 from agent.blobs.directory_files import DirectoryFiles
 from agent.blobs.store import BlobProperties, Body
-from agent.errors import BlobRequestFailed, StoreRefused
+from agent.errors import BlobRequestFailed, IngestError, StoreRefused, StoreUnreachable
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.identity import ContainerName
 
@@ -110,12 +110,21 @@ class DirectoryBlobStore:
         """Nothing is held open."""
 
 
+_KINDS: dict[int, type[IngestError]] = {
+    errno.EACCES: StoreRefused,
+    errno.EPERM: StoreRefused,
+    errno.EROFS: StoreRefused,
+    errno.ENAMETOOLONG: BlobRequestFailed,
+    errno.EINVAL: BlobRequestFailed,
+    errno.EILSEQ: BlobRequestFailed,
+}
+"""Any other trouble, such as a full disk, is the folder's and no blob's: it is waited for."""
+
+
 async def _in_thread(subject: str, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     try:
         return await asyncio.to_thread(work, *args, **kwargs)
     except OSError as trouble:
         why = os.strerror(trouble.errno) if trouble.errno else type(trouble).__name__
-        kind = (
-            StoreRefused if trouble.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else BlobRequestFailed
-        )
+        kind = _KINDS.get(trouble.errno or 0, StoreUnreachable)
         raise kind(f"{subject}: the folder of the directory store says: {why}") from None

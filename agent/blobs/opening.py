@@ -9,17 +9,26 @@ from agent.errors import ConfigInvalid
 from agent.model.secrets import Secret
 
 
+def check_store(kind: str, address: str, credential: Secret | None) -> None:
+    """Find what ``open_store`` would refuse, without opening anything. Raises ConfigInvalid."""
+    if kind == "azure":
+        from agent.blobs.azure_account import Account, sdk_credential
+
+        sdk_credential(Account.of(address), credential)
+    elif kind != "directory":
+        raise ConfigInvalid(f"there is no store of kind {kind!r}; use azure or directory")
+
+
 def open_store(kind: str, address: str, credential: Secret | None) -> BlobStore:
     """``azure`` with an endpoint (its credential an account key or a SAS), or ``directory`` with a path.
 
     Raises ConfigInvalid for another kind or a malformed address.
     """
+    check_store(kind, address, credential)
     if kind == "azure":
         from agent.blobs.azure import AzureBlobStore
 
         return AzureBlobStore.connect(address, credential)
-    if kind == "directory":
-        from agent.blobs.directory import DirectoryBlobStore
+    from agent.blobs.directory import DirectoryBlobStore
 
-        return DirectoryBlobStore(Path(address))
-    raise ConfigInvalid(f"there is no store of kind {kind!r}; use azure or directory")
+    return DirectoryBlobStore(Path(address))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import json
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
+from agent.blobs.opening import check_store
 from agent.catalog.catalog import Catalog, open_catalog
 from agent.config import Settings
 from agent.errors import MalformedInput
@@ -36,6 +38,11 @@ class Context:
     def settings(self) -> Settings:
         """Raises ConfigInvalid."""
         return self._load()
+
+    def check_store(self) -> None:
+        """A store that cannot work is found before a drive is touched. Raises ConfigInvalid."""
+        store = self.settings.store
+        check_store(store.kind, store.address, store.credential)
 
     @asynccontextmanager
     async def catalog(self) -> AsyncIterator[Catalog]:
@@ -76,3 +83,11 @@ def read_key(source: Path) -> Credential:
             return parse_credential(file.read(MAX_KEY_BYTES))
     except OSError as error:
         raise MalformedInput(f"the key file {source} cannot be read: {error.strerror}") from None
+
+
+def operator() -> str:
+    """Who gives the command, for the history."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "operator"

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
 
 from agent.catalog.catalog import Catalog
-from agent.cli.context import Context, json_option, pass_context, print_json
+from agent.cli.context import Context, json_option, operator, pass_context, print_json
 from agent.cli.screen import event_to_json, show_drives, show_events
 from agent.cli.sources import configured_source
-from agent.errors import PolicyError
+from agent.config import ImageSettings
+from agent.devices.image import open_read_only
+from agent.errors import DeviceUnavailable, PolicyError, SerialNotSpecified
 from agent.model.identity import SerialNumber
 from agent.model.job import Drive, Job
+from agent.model.states import DriveEvent
 from agent.station.intake import choose
 
 
@@ -31,6 +35,32 @@ def list_drives(context: Context, as_json: bool) -> None:
         print_json({"value": rows})
     else:
         show_drives(rows)
+
+
+def _move_command(name: str, event: DriveEvent, told: str) -> None:
+    @drive.command(name=name, help=told)
+    @click.argument("serial")
+    @click.option("--job", "job_name", metavar="JOB", help="Needed if several jobs specify the drive.")
+    @click.option("--note", default="", help="Why; it stands in the history.")
+    @pass_context
+    def move(context: Context, /, serial: str, job_name: str | None, note: str) -> None:
+        parsed = SerialNumber.parse(serial)
+
+        async def go(catalog: Catalog) -> Job:
+            found = await catalog.find_drive(parsed)
+            names = [job.name for job, _ in found if job_name in (None, str(job.name))]
+            if len(names) != 1:
+                told = ", ".join(map(str, names)) or "none"
+                raise SerialNotSpecified(f"drive {parsed} is to be in one job; found: {told}")
+            return await catalog.move_drive(names[0], parsed, event, who=operator(), detail=note)
+
+        job = context.with_catalog(go)
+        click.echo(f"drive {parsed} is {job.drive(parsed).state}; job {job.name} is {job.state}")
+
+
+_move_command("resolve", DriveEvent.RESOLVE, "Release a Faulted drive, after its cause was mended.")
+_move_command("never-received", DriveEvent.MISS, "Record that a specified drive was not in the box.")
+_move_command("ship-back", DriveEvent.SHIP_BACK, "Record that a processed drive was shipped back.")
 
 
 @drive.command()
@@ -52,6 +82,8 @@ async def _rows(context: Context, catalog: Catalog) -> list[dict[str, Any]]:
     counts = {serial: sum(device.serial == serial for device in attached) for serial in bays}
     listed = await catalog.list_drives()
     rows = [_row(job, drive, bays.get(drive.serial)) for job, drive in listed]
+    seen = {device.serial for device in attached}
+    rows += [_missing(image) for image in context.settings.images if image.serial not in seen and image.bay]
     known = {drive.serial for _, drive in listed}
     for device in attached:
         if device.serial in known and counts[device.serial] == 1:
@@ -70,6 +102,24 @@ async def _rows(context: Context, catalog: Catalog) -> list[dict[str, Any]]:
                 }
             )
     return rows
+
+
+def _missing(image: ImageSettings) -> dict[str, Any]:
+    """A configured source that is not there, and why."""
+    try:
+        os.close(open_read_only(image.path))
+    except DeviceUnavailable as error:
+        why = error.detail
+    else:
+        why = f"{image.path} is empty"
+    return {
+        "serial": image.serial.shown,
+        "bay": image.bay,
+        "job": None,
+        "state": "not attached",
+        "percentComplete": None,
+        "note": why,
+    }
 
 
 def _row(job: Job, drive: Drive, bay: str | None) -> dict[str, Any]:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from agent.catalog.catalog import Catalog
-from agent.cli.context import Context, json_option, pass_context, print_json, read_key
+from agent.cli.context import Context, json_option, operator, pass_context, print_json, read_key
 from agent.cli.screen import event_to_json, show_events, show_job, show_jobs
 from agent.errors import MalformedInput
 from agent.formats.jobrequest import job_to_json, read_job_request
 from agent.model.codes import Disposition, LogLevel
 from agent.model.identity import ContainerName, JobName, SerialNumber
 from agent.model.job import Destination, DriveSpec, Job, JobSpec
+from agent.model.keys import type_names
 
 MAX_REQUEST_BYTES = 1 << 20
 
@@ -77,18 +78,27 @@ def create(
         ship = ship and not draft
     else:
         spec, ship = _from_options(job_name, given), not draft
-    filed = context.with_catalog(lambda catalog: catalog.create_job(spec, ship=ship, who=_who()))
+    filed = context.with_catalog(lambda catalog: catalog.create_job(spec, ship=ship, who=operator()))
     if as_json:
         print_json(job_to_json(filed))
     else:
-        drives = ", ".join(str(drive.serial) for drive in filed.drives)
-        click.echo(f"job {filed.name} is {filed.state}; it specifies {drives}")
+        for drive in spec.drives:
+            click.echo(f"drive {drive.serial} opens with {_kind(drive)}")
+        click.echo(f"job {filed.name} is {filed.state}")
+
+
+_OF_ONE_DRIVE = {
+    "serial": "--drive",
+    "key_file": "--key-file",
+    "manifest": "--manifest",
+    "manifest_hash": "--manifest-hash",
+}
 
 
 def _from_request(name: JobName, source: Path, given: dict[str, Any]) -> tuple[JobSpec, bool]:
-    unfit = [key for key in ("serial", "key_file", "manifest", "manifest_hash") if given[key] is not None]
-    if unfit:
-        raise MalformedInput(f"--from already names the drives; leave out --{unfit[0].replace('_', '-')}")
+    for key, option in _OF_ONE_DRIVE.items():
+        if given[key] is not None:
+            raise MalformedInput(f"--from already names the drives; leave out {option}")
     try:
         data = sys.stdin.buffer.read(MAX_REQUEST_BYTES + 1) if str(source) == "-" else source.read_bytes()
     except OSError as error:
@@ -100,12 +110,25 @@ def _from_request(name: JobName, source: Path, given: dict[str, Any]) -> tuple[J
         disposition=Disposition(given["disposition"]) if given["disposition"] else None,
         allow_unencrypted=given["allow_unencrypted"],
     )
-    return read.spec, True
+    settings: dict[str, Any] = {}
+    if given["diagnostics"]:
+        settings["diagnostics"] = ContainerName.parse(given["diagnostics"])
+    if given["verbose_log"]:
+        settings["log_level"] = LogLevel.VERBOSE
+    if given["backup_manifest"]:
+        settings["backup_manifest"] = True
+    return replace(read.spec, **settings), True
 
 
 def _from_options(name: JobName, given: dict[str, Any]) -> JobSpec:
     if given["serial"] is None:
         raise MalformedInput("name the drive with --drive SERIAL, or several with --from FILE")
+    if given["manifest"] == "":
+        raise MalformedInput("--manifest is empty; leave it out to ingest the whole volume")
+    if given["manifest"] and given["destination"]:
+        raise MalformedInput("a manifest says where its blobs go; give --manifest or --to")
+    if given["manifest_hash"] and not given["manifest"]:
+        raise MalformedInput("--manifest-hash needs --manifest")
     drive = DriveSpec(
         serial=SerialNumber.parse(given["serial"]),
         credential=read_key(given["key_file"]) if given["key_file"] is not None else None,
@@ -176,7 +199,7 @@ def history(context: Context, name: str, as_json: bool) -> None:
 @pass_context
 def ship(context: Context, name: str, as_json: bool) -> None:
     """Release a draft: its drives are on the way, or here."""
-    _report(context.with_catalog(lambda catalog: catalog.ship_job(JobName.parse(name), _who())), as_json)
+    _report(context.with_catalog(lambda catalog: catalog.ship_job(JobName.parse(name), operator())), as_json)
 
 
 @job.command()
@@ -185,7 +208,14 @@ def ship(context: Context, name: str, as_json: bool) -> None:
 @pass_context
 def cancel(context: Context, name: str, as_json: bool) -> None:
     """Cancel a job: what is copied stays, nothing more is copied."""
-    _report(context.with_catalog(lambda catalog: catalog.cancel_job(JobName.parse(name), _who())), as_json)
+    _report(
+        context.with_catalog(lambda catalog: catalog.cancel_job(JobName.parse(name), operator())), as_json
+    )
+
+
+def _kind(drive: DriveSpec) -> str:
+    """What was understood of the key, so that a slip shows here and not at the drive."""
+    return f"a {type_names[type(drive.credential)]}" if drive.credential is not None else "no key"
 
 
 def _report(found: Job, as_json: bool) -> None:
@@ -194,10 +224,3 @@ def _report(found: Job, as_json: bool) -> None:
     else:
         cancelled = ", cancel requested" if found.cancel_requested else ""
         click.echo(f"job {found.name} is {found.state}{cancelled}")
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "operator"

@@ -10,9 +10,9 @@ from typing import BinaryIO
 import click
 
 from agent.cli.context import Context, json_option, pass_context, print_json
-from agent.errors import MalformedInput
+from agent.errors import LogNotFound, MalformedInput
 from agent.formats.logreader import read_log
-from agent.formats.plainwords import sentences
+from agent.formats.plainwords import QUESTION, sentences
 from agent.model.identity import JobName, SerialNumber
 from agent.station.places import spool_of
 
@@ -34,11 +34,24 @@ def show(context: Context, source: str, serial: str | None, verbose: bool, as_js
     FILE is a log of any generation (- is standard input); JOB takes the log that this station keeps.
     """
     with _open(context, source, serial, verbose) as file:
-        lines = list(sentences(read_log(file)))
+        lines, broken = _told(file)
     if as_json:
-        print_json({"sentences": lines})
+        print_json({"sentences": lines, "mayErase": lines[-1].startswith(f"{QUESTION} Yes")})
     else:
         click.echo("\n".join(lines))
+    if broken is not None:
+        raise broken
+
+
+def _told(file: BinaryIO) -> tuple[list[str], MalformedInput | None]:
+    """The sentences; of a log that ends too early or is damaged, those up to there, and why."""
+    lines: list[str] = []
+    try:
+        for line in sentences(read_log(file)):
+            lines.append(line)
+    except MalformedInput as error:
+        return [*lines, f"{QUESTION} No: the log is damaged or ends too early; fetch it again."], error
+    return lines, None
 
 
 def _open(
@@ -48,16 +61,20 @@ def _open(
         return nullcontext(sys.stdin.buffer)
     path = Path(source)
     if not path.is_file():
-        path = _kept(context, source, serial, "verbose" if verbose else "error")
+        try:
+            name = JobName.parse(source)
+        except MalformedInput:
+            raise LogNotFound(f"{source} is neither a file nor the name of a job") from None
+        path = _kept(context, name, serial, "verbose" if verbose else "error")
     try:
         return path.open("rb")
     except OSError as error:
         raise MalformedInput(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _kept(context: Context, source: str, serial: str | None, kind: str) -> Path:
+def _kept(context: Context, name: JobName, serial: str | None, kind: str) -> Path:
     """The newest log of a job's drive on the spool."""
-    job = context.with_catalog(lambda catalog: catalog.job(JobName.parse(source)))
+    job = context.with_catalog(lambda catalog: catalog.job(name))
     chosen = [d.serial for d in job.drives if serial is None or d.serial == SerialNumber.parse(serial)]
     if len(chosen) != 1:
         names = ", ".join(str(drive.serial) for drive in job.drives)
@@ -65,5 +82,8 @@ def _kept(context: Context, source: str, serial: str | None, kind: str) -> Path:
     folder = spool_of(context.settings.state_dir, job.name, chosen[0])
     logs = sorted(folder.glob(f"*_{kind}.xml"))
     if not logs:
-        raise MalformedInput(f"this station keeps no {kind} log of drive {chosen[0]} of job {job.name}")
+        drive = job.drive(chosen[0])
+        raise LogNotFound(
+            f"no {kind} log of drive {drive.serial} of job {job.name} is here; the drive is {drive.state}"
+        )
     return logs[-1]

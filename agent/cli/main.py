@@ -26,7 +26,11 @@ findings (CompletedMoreInfo); 4 the drive; 5 this station; 6 the network; 7 the 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 @click.option(
-    "--config", "config_file", type=click.Path(path_type=Path), help="Settings file (TOML).", metavar="FILE"
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path, readable=False),
+    help="Settings file (TOML).",
+    metavar="FILE",
 )
 @click.option("--state", type=click.Path(path_type=Path), help="State directory.", metavar="DIR")
 @click.pass_context
@@ -47,6 +51,8 @@ for command in (job, drive, replay, run, log):
 
 def main() -> None:
     """Entry point of ``ingest-agent``."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - closed by whoever started us; lives as long as we
     sys.exit(_run())
 
 
@@ -65,6 +71,8 @@ def _run() -> int:
     except BrokenPipeError:
         sys.stdout = None
         return 0
+    except OSError as error:
+        return _say(f"error: the output cannot be written: {error.strerror} [station].", 5)
     except Exception as error:
         if os.environ.get("INGEST_AGENT_DEBUG"):
             raise

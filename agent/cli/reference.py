@@ -13,7 +13,13 @@ def cli_markdown() -> str:
     """``docs/cli.md``: the help of every command."""
     parts = ["# Command line\n\nPrinted by `python -m agent.cli.reference`; a test compares.\n"]
     for path, command in _commands("ingest-agent", cli):
-        context = click.Context(command, info_name=path, max_content_width=100, terminal_width=100)
+        context = click.Context(
+            command,
+            info_name=path,
+            max_content_width=100,
+            terminal_width=100,
+            help_option_names=["-h", "--help"],
+        )
         parts.append(f"## {path}\n\n```\n{command.get_help(context)}\n```\n")
     return "\n".join(parts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,6 +43,7 @@ def replay(context: Context, image: Path, serial: str, sector_size: str, as_json
 
     A job must specify the serial. Interrupted or cut off, run it again: it goes on where it stopped.
     """
+    context.check_store()
     entry = ImageEntry(image, SerialNumber.parse(serial), "replay", int(sector_size))
     code = asyncio.run(_replay(context, entry, as_json))
     sys.exit(code) if code else None
@@ -74,8 +76,8 @@ async def _device(source: ImageSource, entry: ImageEntry) -> Device:
     attached = await source.devices()
     if attached:
         return attached[0]
-    open_read_only(entry.path)
-    raise DeviceUnavailable(f"{entry.path} is not there any more")
+    os.close(open_read_only(entry.path))
+    raise DeviceUnavailable(f"{entry.path} is empty")
 
 
 def _show(job: Job, device: Device, as_json: bool) -> None:

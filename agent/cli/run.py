@@ -18,12 +18,13 @@ from agent.telemetry import open_log
 @click.option("--json", "as_json", is_flag=True, help="Write the log as JSON lines.")
 @pass_context
 def run(context: Context, as_json: bool) -> None:
-    """Run the station: work every attached drive that a job waits for, until SIGTERM.
+    """Run the station: work every attached drive that a job waits for, until SIGTERM (then exit code 0).
 
     Drives come from the [[image]] tables of the settings: a path and a serial each.
     """
     if not context.settings.images:
         raise ConfigInvalid("no drive source is configured: add an [[image]] table with path and serial")
+    context.check_store()
     asyncio.run(_run(context, as_json))
 
 

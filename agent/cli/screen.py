@@ -31,9 +31,17 @@ def counted(count: Count) -> str:
     return f"{count.files} file{'' if count.files == 1 else 's'}, {size(count.bytes)}"
 
 
+def _folding(*names: str) -> Table:
+    """A table that breaks long values instead of cutting them."""
+    table = Table(box=None, pad_edge=False)
+    for name in names:
+        table.add_column(name, overflow="fold")
+    return table
+
+
 def show_jobs(jobs: Sequence[Job]) -> None:
     """One line a job."""
-    table = Table("job", "state", "percent", "drives", "created (UTC)", box=None, pad_edge=False)
+    table = _folding("job", "state", "percent", "drives", "created (UTC)")
     for job in jobs:
         drives = ", ".join(f"{drive.serial} {drive.state}" for drive in job.drives)
         state = f"{job.state} (cancel requested)" if job.cancel_requested else str(job.state)
@@ -82,7 +90,7 @@ def drive_table(drive: Drive) -> Table:
 
 def show_drives(rows: Sequence[dict[str, Any]]) -> None:
     """One line a drive."""
-    table = Table("drive", "bay", "job", "state", "percent", "note", box=None, pad_edge=False)
+    table = _folding("drive", "bay", "job", "state", "percent", "note")
     for row in rows:
         percent = row["percentComplete"]
         table.add_row(
@@ -98,7 +106,7 @@ def show_drives(rows: Sequence[dict[str, Any]]) -> None:
 
 def show_events(events: Sequence[Event]) -> None:
     """One line an event."""
-    table = Table("when (UTC)", "who", "job", "drive", "what", "detail", box=None, pad_edge=False)
+    table = _folding("when (UTC)", "who", "job", "drive", "what", "detail")
     for event in events:
         table.add_row(
             f"{event.at:%Y-%m-%d %H:%M:%S}",

@@ -90,5 +90,7 @@ def _describe(fd: int, entry: ImageEntry) -> Device | None:
         size = status.st_size
     else:
         return None
+    if not size:
+        return None
     key = f"image:{entry.path}:{status.st_dev}:{status.st_ino}:{entry.serial.normal}"
     return Device(key, entry.serial, entry.bay, size, sector_size)

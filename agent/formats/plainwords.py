@@ -10,6 +10,8 @@ from agent.formats.records import BlobRecord, ChunkRecord, SideFileRecord
 from agent.model.codes import BlobStatus, ChunkStatus, DispositionStatus, DriveStatus, SideFileStatus
 
 MAX_RANGES_TOLD = 8
+QUESTION = "May I erase my source?"
+"""Begins the last line; its answer follows."""
 MAX_NAME_TOLD = 1024
 
 _BLOB: dict[BlobStatus, str] = {
@@ -90,7 +92,7 @@ def _entry(entry: LogEntry) -> Iterator[str]:
         yield f"{what}: {_one_line(entry.message)}." if entry.message else f"{what}."
     elif entry.is_failed and entry.record is not None:
         yield from _failed_blob(name, origin, entry.record)
-        if entry.message:
+        if entry.message and entry.record.status is not BlobStatus.FAILED:
             yield f"The station says of it: {_one_line(entry.message)}."
     elif entry.is_failed:
         said = _one_line(entry.message) if entry.message else "the log tells no more"
@@ -98,7 +100,9 @@ def _entry(entry: LogEntry) -> Iterator[str]:
 
 
 def _failed_blob(name: str, origin: str, record: BlobRecord) -> Iterator[str]:
-    if record.status is BlobStatus.COMPLETED_WITH_ERRORS and not _has_lost(record):
+    if record.status is BlobStatus.FAILED and record.reason:
+        yield f"Blob {name}{origin} was not imported: {_one_line(record.reason)}."
+    elif record.status is BlobStatus.COMPLETED_WITH_ERRORS and not _has_lost(record):
         yield f"Blob {name}{origin} holds the file's content, but not all that belongs to it."
     elif record.status is BlobStatus.COMPLETED_WITH_ERRORS and _is_held_back(record):
         yield f"Blob {name}{origin} was not made, because not all of the file arrived sound."
@@ -156,7 +160,7 @@ def _drive(summary: LogSummary) -> str:
 
 
 def _verdict(summary: LogSummary | None, failed: int, skipped: int, renamed: int) -> str:
-    question = "May I erase my source? "
+    question = f"{QUESTION} "
     if summary is None or summary.status is None:
         return question + "No: the log does not say how the drive ended."
     ended = {DriveStatus.COMPLETED, DriveStatus.COMPLETED_WITH_WARNINGS, DriveStatus.COMPLETED_WITH_ERRORS}
@@ -177,8 +181,8 @@ def _verdict(summary: LogSummary | None, failed: int, skipped: int, renamed: int
     if summary.status not in (DriveStatus.COMPLETED, "Succeeded"):
         return question + "No: the drive had warnings that this log does not list."
     return (
-        question + "Yes, as far as the drive is concerned: everything that its manifest lists arrived. "
-        "What was never on the drive is not covered."
+        question + "Yes, as far as the drive is concerned: everything that was to be imported from it "
+        "arrived. What was not on the drive, or not in its manifest if it has one, is not covered."
     )
 
 

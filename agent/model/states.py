@@ -95,7 +95,9 @@ DRIVE_MOVES: Mapping[tuple[DriveState, DriveEvent], DriveState] = {
 PROCESSABLE_JOBS = frozenset({JobState.SHIPPING, JobState.RECEIVED, JobState.TRANSFERRING})
 """A job in another state is not processed even when its drives are there."""
 
-CANCELLABLE_JOBS = frozenset({JobState.CREATING, JobState.SHIPPING, JobState.RECEIVED, JobState.TRANSFERRING})
+CANCELLABLE_JOBS = frozenset(
+    {JobState.CREATING, JobState.SHIPPING, JobState.RECEIVED, JobState.TRANSFERRING, JobState.FAULTED}
+)
 """The sources disagree (docs/adr/0004-cancel-window.md); before Packaging, best effort."""
 
 OPEN_DRIVES = frozenset(

@@ -11,7 +11,7 @@ from contextlib import suppress
 from agent.catalog.catalog import Catalog
 from agent.config import Settings
 from agent.devices.source import Device, DeviceSource
-from agent.errors import IngestError, PolicyError
+from agent.errors import IngestError, MoveRefused, PolicyError
 from agent.station.intake import choose
 from agent.station.visit import Visit, Watcher
 from agent.telemetry import Log
@@ -95,7 +95,8 @@ class Station:
         visit, task = self._visits[key]
         if task.done():
             del self._visits[key]
-        else:
+        elif not visit.is_stopping:
+            visit.log.warning("drive.pulled")
             visit.stop()
 
     def _is_leaving(self, device: Device) -> bool:
@@ -132,9 +133,9 @@ class Station:
         try:
             await visit.run()
         except IngestError as error:
-            self._log.error("visit.failed", error=error.id, detail=error.detail, next=error.next_step)
+            visit.log.error("visit.failed", error=error.id, detail=error.detail, next=error.next_step)
         except Exception as error:  # noqa: BLE001 - a supervisor
-            self._log.error("visit.crashed", error=type(error).__name__, at=_place(error))
+            visit.log.error("visit.crashed", error=type(error).__name__, at=_place(error))
         else:
             return
         with suppress(TimeoutError):
@@ -144,7 +145,10 @@ class Station:
         if self._told.get(device.key) == error.detail:
             return
         self._told[device.key] = error.detail
-        self._log.warning("drive.left_alone", bay=device.bay, error=error.id, detail=error.detail)
+        log = self._log.bind(drive=device.serial.shown, bay=device.bay)
+        # A drive that waits in its bay after its transfer is no news.
+        tell = log.info if isinstance(error, MoveRefused) else log.warning
+        tell("drive.left_alone", error=error.id, detail=error.detail, next=error.next_step)
         await self._catalog.record_event(
             "drive.left_alone", who="station", serial=device.serial, detail=error.detail
         )

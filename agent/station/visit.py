@@ -57,7 +57,7 @@ class Visit:
     ) -> None:
         self._catalog, self._source, self._settings = catalog, source, settings
         self._device, self._job = device, job
-        self._log = log.bind(drive=device.serial.shown, job=str(job.name), bay=device.bay)
+        self.log = log.bind(drive=device.serial.shown, job=str(job.name), bay=device.bay)
         self._patient, self._watch = patient, watch
         self._pair: Pair | None = None
         self.job_name, self.serial = job.name, device.serial
@@ -68,6 +68,11 @@ class Visit:
         """Why the visit ended without a finished drive; None when it is finished or was stopped."""
         self.interrupted = False
         self._cancelled = False
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stop.is_set()
 
     def stop(self) -> None:
         """Settle what is under way, keep the place, and end."""
@@ -95,12 +100,12 @@ class Visit:
                 return
             except WorkerLost as error:
                 crashes += 1
-                self._log.error("worker.lost", detail=error.detail, crashes=crashes)
+                self.log.error("worker.lost", detail=error.detail, crashes=crashes)
                 if crashes >= MAX_CRASHES:
                     await self._fault(error)
                     return
             except Paused as paused:
-                self._log.warning("drive.paused", **_told(paused.error))
+                self.log.warning("drive.paused", **_told(paused.error))
                 if not self._patient:
                     self.outcome = paused.error
                     return
@@ -124,7 +129,7 @@ class Visit:
                 await self._catalog.move_drive(
                     self._job.name, self._device.serial, event, who=WHO, detail=detail
                 )
-                self._log.info(f"drive.{event.name.lower()}")
+                self.log.info(f"drive.{event.name.lower()}")
 
     async def _finish_cancelled(self) -> None:
         await self._catalog.move_drive(
@@ -136,7 +141,7 @@ class Visit:
             copy_status="Cancelled",
             percent_complete=0,
         )
-        self._log.info("drive.cancelled")
+        self.log.info("drive.cancelled")
 
     async def _once(self) -> None:
         """One pair of processes. Raises Paused and WorkerLost."""
@@ -205,11 +210,11 @@ class Visit:
                 raise await self._why_paused(event)
             case "interrupted":
                 await self._write_progress()
-                self._log.info("drive.interrupted")
+                self.log.info("drive.interrupted")
                 self.interrupted = True
                 self._stop.set()
             case name:
-                self._log.info(name, **{key: value for key, value in event.items() if key != "event"})
+                self.log.info(name, **{key: value for key, value in event.items() if key != "event"})
 
     async def _why_paused(self, event: Mapping[str, Any]) -> Exception:
         cls = _ERRORS.get(event["error"], WorkerLost)
@@ -236,31 +241,41 @@ class Visit:
         status, logs = DriveStatus(event["status"]), event["logs"]
         clean = status is DriveStatus.COMPLETED and not event.get("overwritten")
         failed_early = "error" in event
+        cancelled = event.get("cancelled", False)
         await self._catalog.move_drive(
             self._job.name,
             self._device.serial,
             DriveEvent.FINISH_CLEAN if clean else DriveEvent.FINISH_WITH_FINDINGS,
             who=WHO,
             detail=event.get("detail", ""),
-            copy_status=status,
+            copy_status="Cancelled" if cancelled else status,
             tally=read_tally(event),
-            percent_complete=0 if failed_early else 100,
+            percent_complete=0 if failed_early or not event["tally"]["discovered"][0] else 100,
             error_log_uri=logs.get("error"),
             verbose_log_uri=logs.get("verbose"),
             manifest_uri=logs.get("manifest"),
         )
         if failed_early:
             self.outcome = _ERRORS[event["error"]](event["detail"])
-            self._log.error("drive.failed", status=status, **_told(self.outcome))
+            self.log.error("drive.failed", status=status, **_told(self.outcome))
         else:
-            self._log.info("drive.finished", status=status, **event["tally"])
+            tell = self.log.info if clean else self.log.warning
+            tell("drive.finished", status=status, **_flat(event["tally"]))
 
     async def _fault(self, error: IngestError) -> None:
         await self._catalog.move_drive(
             self._job.name, self._device.serial, DriveEvent.FAULT, who=WHO, detail=error.detail
         )
-        self._log.error("drive.faulted", detail=error.detail)
+        self.log.error("drive.faulted", detail=error.detail)
         self.outcome = error
+
+
+def _flat(tally: Mapping[str, Any]) -> dict[str, int]:
+    return {
+        f"{part}_{unit}": tally[part][index]
+        for part in tally
+        for index, unit in enumerate(("files", "bytes"))
+    }
 
 
 def _told(error: IngestError) -> dict[str, str]:

@@ -66,7 +66,7 @@ def _entry(
     """A row of the scan as an item; None for what is not a customer's file."""
     names, modified, flags, note = _checked(row)
     stream = stream_of(row)
-    if flags == "system" or (names and names[0].upper() in SYSTEM_FOLDERS):
+    if flags == "system" or (len(names) > 1 and names[0].upper() in SYSTEM_FOLDERS):
         return None
     if flags == "directory" and (stream is None or not stream.name):
         return None

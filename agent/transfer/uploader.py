@@ -14,6 +14,7 @@ import asyncio
 import json
 import signal
 import socket
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -21,7 +22,7 @@ from typing import Any
 
 from agent.blobs.opening import open_store
 from agent.blobs.store import BlobStore
-from agent.errors import IngestError, StoreRefused
+from agent.errors import IngestError, StateUnusable, StoreRefused
 from agent.formats.lognames import ReportKind
 from agent.model.codes import DispositionStatus, DriveStatus, LogLevel
 from agent.model.tally import Tally
@@ -66,6 +67,8 @@ class Uploader:
             await self._run()
         except IngestError as error:
             await self._end_with(error)
+        except (sqlite3.Error, OSError) as error:
+            await self._end_with(StateUnusable(f"the journal or the log spool cannot be written: {error}"))
         finally:
             if self._journal is not None:
                 self._journal.close()
@@ -153,6 +156,7 @@ class Uploader:
             stop=self.stop,
         )
         keeper = asyncio.create_task(books.keep())
+        keeper.add_done_callback(self._stop_if_failed)
         try:
             self._moved_any = True
             await mover.move()
@@ -163,6 +167,11 @@ class Uploader:
             with suppress(asyncio.CancelledError):
                 await keeper
             await books.flush()
+
+    def _stop_if_failed(self, keeper: asyncio.Task[None]) -> None:
+        """A journal that cannot be written stops the transfer: nothing more is begun."""
+        if not keeper.cancelled() and keeper.exception() is not None:
+            self.stop.set()
 
     def _counting(self, files: int) -> None:
         self._tell("inventory", files=files)
@@ -178,7 +187,7 @@ class Uploader:
         if self._cancelled:
             status = DriveStatus.COMPLETED_WITH_ERRORS
         overwritten = await asyncio.to_thread(journal.has_any, DispositionStatus.OVERWRITTEN)
-        await self._report(journal, status, tally, overwritten=overwritten)
+        await self._report(journal, status, tally, overwritten=overwritten, cancelled=self._cancelled)
 
     async def _report(
         self, journal: Journal | None, status: DriveStatus, tally: Tally, **extra: object

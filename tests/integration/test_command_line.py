@@ -160,10 +160,9 @@ def test_a_key_that_does_not_fit_is_told_apart(
     ("content", "said"),
     [
         (b"\0" * 2_000_000, "BitLockerVolumeNotFound"),
-        (b"", "BitLockerVolumeNotFound"),
         (b"short", "BitLockerVolumeNotFound"),
     ],
-    ids=["zeros", "empty", "tiny"],
+    ids=["zeros", "tiny"],
 )
 def test_an_image_that_holds_no_volume_is_refused(
     station: Station, disk: Disk, content: bytes, said: str
@@ -370,7 +369,6 @@ def test_a_cancelled_job_copies_nothing_and_walks_the_same_states(station: Stati
         ("job", "show"),
         ("replay",),
         ("nonsense",),
-        ("log", "show", "/nowhere.xml"),
     ],
     ids=" ".join,
 )
@@ -382,3 +380,90 @@ def test_wrong_use_is_told_in_words_with_exit_code_2(station: Station, arguments
 def test_help_is_there_for_every_command(station: Station) -> None:
     for arguments in ((), ("job",), ("job", "create"), ("drive",), ("replay",), ("run",), ("log", "show")):
         assert "Usage" in station.run(*arguments, "--help")
+
+
+def test_a_wrong_store_setting_is_found_before_the_drive_is_touched(station: Station, disk: Disk) -> None:
+    _file_job(station, disk)
+    settings, key = station.folder / "agent.toml", station.folder / "key"
+    key.write_text("a2V5")
+    settings.write_text(f'[store]\nkind = "azure"\naddress = "blah"\ncredential_file = "{key}"\n')
+    line = station.error("--config", str(settings), "replay", str(disk.image), "--serial", SERIAL, code=5)
+    assert "[station: ConfigInvalid]" in line
+    assert station.drive()["state"] == "Specified"
+
+
+def test_a_log_that_was_cut_off_tells_what_it_can_and_says_no(station: Station, disk: Disk) -> None:
+    _file_job(station, disk)
+    station.run("replay", str(disk.image), "--serial", SERIAL, code=3)
+    (log,) = (station.folder / "state/logs/box").glob("*/*_error.xml")
+    cut = station.folder / "cut.xml"
+    cut.write_bytes(log.read_bytes()[:-60])
+    told = station.run("log", "show", str(cut), code=2)
+    assert FACTS["missing"]["blob"] in told
+    assert "May I erase my source? No: the log is damaged or ends too early" in told
+
+
+def test_a_log_that_is_not_there_yet_is_told_with_the_drives_state(station: Station, disk: Disk) -> None:
+    _file_job(station, disk)
+    assert "the drive is Specified" in station.error("log", "show", "box", code=8)
+    assert "neither a file nor" in station.error("log", "show", "Nothing.xml", code=8)
+
+
+def test_operators_record_what_becomes_of_a_drive(station: Station, disk: Disk) -> None:
+    _file_job(station, disk)
+    assert "NeverReceived" in station.run("drive", "never-received", SERIAL, "--note", "not in the box")
+    station.run("replay", str(disk.image), "--serial", SERIAL, code=3)
+    assert "ShippedBack; job box is Closed" in station.run("drive", "ship-back", SERIAL)
+    assert "MoveRefused" in station.error("drive", "resolve", SERIAL, code=8)
+    told = station.run("job", "history", "box")
+    assert "not in the box" in told
+    events = json.loads(station.run("drive", "history", SERIAL, "--json"))["value"]
+    assert [e["what"] for e in events][-1] == "drive.ship_back"
+
+
+def test_options_beside_a_request_are_not_dropped(station: Station) -> None:
+    drive = {"driveId": "A1", "bitLockerKey": "-".join(["000011"] * 8)}
+    text = json.dumps({"properties": {"jobType": "Import", "driveList": [drive]}}).encode()
+    options = ("--to", "data", "--diagnostics", "my-logs", "--verbose-log", "--backup-manifest")
+    printed = station.run("job", "create", "box", "--from", "-", *options, stdin=text)
+    assert "drive A1 opens with a recovery password" in printed
+    properties = json.loads(station.run("job", "show", "box", "--json"))["properties"]
+    assert properties["diagnosticsPath"] == "my-logs"
+    assert properties["logLevel"] == "Verbose"
+    assert properties["backupDriveManifest"] is True
+    line = station.error("job", "create", "box2", "--from", "-", "--drive", "X", stdin=text, code=2)
+    assert "leave out --drive" in line
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--manifest", "\\m.xml", "--to", "data"),
+        ("--manifest", "", "--to", "data"),
+        ("--manifest-hash", "0" * 32, "--to", "data"),
+    ],
+    ids=["both", "empty", "hash alone"],
+)
+def test_contradicting_options_are_refused(station: Station, options: tuple[str, ...]) -> None:
+    station.error("job", "create", "box", "--drive", "A", "--allow-unencrypted", *options, code=2)
+
+
+def test_an_empty_image_is_not_a_drive(station: Station, disk: Disk) -> None:
+    image = station.folder / "empty.img"
+    image.touch()
+    _file_job(station, disk)
+    assert "is empty" in station.error("replay", str(image), "--serial", SERIAL, code=5)
+    assert station.drive()["state"] == "Specified"
+
+
+def test_an_output_that_is_full_or_closed_is_no_bug(station: Station) -> None:
+    for redirect, code in ((">&-", 0), (">/dev/full", 5)):
+        done = subprocess.run(
+            ["bash", "-c", f'"{AGENT}" job list {redirect}'],
+            env=station.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+        assert "bug" not in done.stderr

@@ -220,7 +220,7 @@ async def test_a_job_cancelled_during_the_copy_ends_its_drive_and_the_books_bala
         await bench.catalog.cancel_job(JOB, "test")
         drive = await bench.until(_is(DriveState.COMPLETED_MORE_INFO), "S1")
     assert drive.tally.balances
-    assert drive.copy_status == "CompletedWithErrors"
+    assert drive.copy_status == "Cancelled"
 
 
 async def test_a_reader_that_dies_is_one_event_and_is_tried_again(

@@ -83,6 +83,12 @@ def test_a_credential_may_come_from_the_service_manager(tmp_path: Path) -> None:
         ("[[image]]\npath = '/x'\nserial = ''", "image[1].serial: the serial number is empty"),
         ("[[image]]\npath = '/x'\nserial = 'A'\nsector_size = 520", "image[1].sector_size must be"),
         ("state_dir = ", "is no TOML"),
+        ("state_dir = 5", "state_dir must be a path"),
+        ("store = 5", "store must be a table"),
+        ("transfer = 3", "transfer must be a table"),
+        ("image = 5", "write [[image]]"),
+        ("[image]\npath = '/x'", "write [[image]]"),
+        ("[[image]]\npath = ''\nserial = 'A'", "image[1].path is missing"),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, text: str, said: str) -> None:

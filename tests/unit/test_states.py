@@ -129,7 +129,7 @@ def test_states_are_spelled_as_on_the_wire() -> None:
 
 def test_groups_of_states_are_the_documented_ones() -> None:
     assert names(PROCESSABLE_JOBS) == {"Shipping", "Received", "Transferring"}
-    assert names(CANCELLABLE_JOBS) == {"Creating", "Shipping", "Received", "Transferring"}
+    assert names(CANCELLABLE_JOBS) == {"Creating", "Shipping", "Received", "Transferring", "Faulted"}
     assert names(DriveState) - names(OPEN_DRIVES) == {"Completed", "CompletedMoreInfo", "ShippedBack"}
 
 

@@ -10,7 +10,13 @@ import pytest
 from agent.blobs.crc64 import crc64
 from agent.blobs.directory import DirectoryBlobStore
 from agent.blobs.store import NO_ATTRIBUTES
-from agent.errors import BlobAlreadyExists, BlobNotFound, BlobRequestFailed, ChecksumMismatch
+from agent.errors import (
+    BlobAlreadyExists,
+    BlobNotFound,
+    BlobRequestFailed,
+    ChecksumMismatch,
+    StoreUnreachable,
+)
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.identity import ContainerName
 
@@ -151,10 +157,10 @@ async def test_lost_content_is_a_failed_request_and_not_an_empty_blob(
         await content(store, "x")
 
 
-async def test_a_root_that_is_a_file_is_a_failed_request(tmp_path: Path) -> None:
+async def test_a_root_that_is_a_file_is_the_folders_trouble_and_no_blobs(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     store = DirectoryBlobStore(tmp_path / "file")
-    with pytest.raises(BlobRequestFailed, match="Not a directory"):
+    with pytest.raises(StoreUnreachable, match="Not a directory"):
         await store.ensure_container(CONTAINER)
     with pytest.raises(BlobNotFound):
         await put(store, "x", b"data")

@@ -374,3 +374,12 @@ def catalogue() -> list[type[IngestError]]:
 
     visit(IngestError)
     return found
+
+
+def from_name(name: str, detail: str) -> IngestError:
+    """The error that another process told by its id and detail; WorkerLost for an id that is none."""
+    known = {cls.__name__: cls for cls in catalogue() if hasattr(cls, "side")}
+    cls = known.get(name, WorkerLost)
+    error = cls.__new__(cls)
+    IngestError.__init__(error, detail)
+    return error

@@ -20,6 +20,10 @@ BLKSSZGET = 0x1268
 """Logical sector size of a block device (linux/fs.h)."""
 
 
+_READ_ONLY = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+"""Non-blocking, for a path may name a pipe that nobody writes to."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImageEntry:
     """A path and the serial number that it stands for."""
@@ -45,11 +49,13 @@ class ImageSource:
         found = []
         for entry in self._entries:
             try:
-                fd = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC)
+                fd = os.open(entry.path, _READ_ONLY)
             except OSError:
                 continue
             try:
                 device = _describe(fd, entry)
+            except OSError:
+                continue
             finally:
                 os.close(fd)
             if device is not None:
@@ -70,7 +76,7 @@ class ImageSource:
 def open_read_only(path: Path) -> int:
     """A read-only descriptor. Raises DeviceUnavailable, saying why."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, _READ_ONLY)
     except OSError as error:
         raise DeviceUnavailable(f"{path} cannot be opened: {error.strerror}") from None
     mode = os.fstat(fd).st_mode

@@ -53,7 +53,10 @@ class Station:
         hints = asyncio.create_task(self._follow_hints())
         async with asyncio.TaskGroup() as group:
             while not self._stopping.is_set():
-                await self._reconcile(group)
+                try:
+                    await self._reconcile(group)
+                except (IngestError, OSError) as error:
+                    self._log.error("reconcile.failed", error=type(error).__name__, detail=str(error))
                 await self._pause()
             self._log.info("station.draining", drives=len(self._visits))
             for visit, _ in self._visits.values():

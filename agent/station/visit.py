@@ -11,7 +11,7 @@ from typing import Any
 from agent.catalog.catalog import Catalog
 from agent.config import Settings
 from agent.devices.source import Device, DeviceSource
-from agent.errors import IngestError, WorkerLost, catalogue
+from agent.errors import IngestError, WorkerLost, from_name
 from agent.model.codes import DriveStatus
 from agent.model.job import Drive, Job
 from agent.model.states import DriveEvent, DriveState
@@ -25,8 +25,6 @@ PROGRESS_EVERY_S = 1.0
 MAX_CRASHES = 3
 RETRY_PAUSES_S = (5.0, 15.0, 60.0)
 WHO = "station"
-
-_ERRORS: Mapping[str, type[IngestError]] = {cls.__name__: cls for cls in catalogue()}
 
 Watcher = Callable[[Mapping[str, Any]], None]
 """Told every event of the uploader, for a screen."""
@@ -64,6 +62,7 @@ class Visit:
         self._stop = asyncio.Event()
         self._last_written = 0.0
         self._latest: Mapping[str, Any] | None = None
+        self._has_moved = False
         self.outcome: IngestError | None = None
         """Why the visit ended without a finished drive; None when it is finished or was stopped."""
         self.interrupted = False
@@ -99,7 +98,8 @@ class Visit:
                 await self._once()
                 return
             except WorkerLost as error:
-                crashes += 1
+                crashes = 1 if self._has_moved else crashes + 1
+                self._has_moved = False
                 self.log.error("worker.lost", detail=error.detail, crashes=crashes)
                 if crashes >= MAX_CRASHES:
                     await self._fault(error)
@@ -198,6 +198,9 @@ class Visit:
         self._watch(event)
         match event["event"]:
             case "progress":
+                self._has_moved = self._has_moved or (
+                    self._latest is not None and event["tally"] != self._latest["tally"]
+                )
                 self._latest = event
                 if time.monotonic() - self._last_written >= PROGRESS_EVERY_S:
                     await self._write_progress()
@@ -217,9 +220,9 @@ class Visit:
                 self.log.info(name, **{key: value for key, value in event.items() if key != "event"})
 
     async def _why_paused(self, event: Mapping[str, Any]) -> Exception:
-        cls = _ERRORS.get(event["error"], WorkerLost)
-        if cls is not WorkerLost or self._pair is None:
-            return Paused(cls(event["detail"]))
+        error = from_name(event["error"], event["detail"])
+        if not isinstance(error, WorkerLost) or self._pair is None:
+            return Paused(error)
         last_words = await self._pair.reader_said()
         return WorkerLost(f"{event['detail']}: {last_words}" if last_words else event["detail"])
 
@@ -250,13 +253,13 @@ class Visit:
             detail=event.get("detail", ""),
             copy_status="Cancelled" if cancelled else status,
             tally=read_tally(event),
-            percent_complete=0 if failed_early or not event["tally"]["discovered"][0] else 100,
+            percent_complete=100 if event["tally"]["discovered"][0] else 0,
             error_log_uri=logs.get("error"),
             verbose_log_uri=logs.get("verbose"),
             manifest_uri=logs.get("manifest"),
         )
         if failed_early:
-            self.outcome = _ERRORS[event["error"]](event["detail"])
+            self.outcome = from_name(event["error"], event["detail"])
             self.log.error("drive.failed", status=status, **_told(self.outcome))
         else:
             tell = self.log.info if clean else self.log.warning

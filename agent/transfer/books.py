@@ -26,6 +26,7 @@ class Books:
         self._report = report
         self._unwritten: list[Outcome] = []
         self._full = asyncio.Event()
+        self._writing = asyncio.Lock()
         self.tally = Tally()
         self._under_way_bytes = 0
         self._percent = 0
@@ -78,8 +79,21 @@ class Books:
 
     async def flush(self) -> None:
         """Write what is unwritten; durable when it returns."""
-        batch, self._unwritten = self._unwritten, []
-        self._full.clear()
-        if batch:
-            await asyncio.to_thread(self._journal.record, batch)
+        async with self._writing:
+            batch, self._unwritten = self._unwritten, []
+            self._full.clear()
+            if batch:
+                await self._write(batch)
         self.tell()
+
+    async def _write(self, batch: list[Outcome]) -> None:
+        """Whatever happens to the caller, what was begun is written to its end."""
+        write = asyncio.ensure_future(asyncio.to_thread(self._journal.record, batch))
+        try:
+            await asyncio.shield(write)
+        except asyncio.CancelledError:
+            await write
+            raise
+        except BaseException:
+            self._unwritten = batch + self._unwritten
+            raise

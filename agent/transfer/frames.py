@@ -12,7 +12,7 @@ import socket
 import struct
 from typing import Any
 
-MAX_FRAME_BYTES = 16 * 1024 * 1024
+MAX_FRAME_BYTES = 64 * 1024 * 1024
 
 Message = dict[str, Any]
 

@@ -35,6 +35,9 @@ from agent.volume.ntfs import StreamRef
 SYSTEM_FOLDERS = frozenset({"SYSTEM VOLUME INFORMATION", "$RECYCLE.BIN"})
 """Windows' own, on every volume; not the customer's files."""
 
+MAX_COUNTED_BYTES = 1 << 48
+"""More than any blob can hold; sizes that only a hostile drive gives are counted as this."""
+
 LOOKUPS_PER_MESSAGE = 64
 
 Report = Callable[[int], None]
@@ -79,7 +82,7 @@ def _entry(
         file_path="\\" + "\\".join(shown),
         blob=f"{destination.container}/{destination.prefix}{encode(shown)}",
         type=BlobType.BLOCK,
-        length=stream.size if stream is not None else 0,
+        length=min(stream.size, MAX_COUNTED_BYTES) if stream is not None else 0,
         disposition=disposition,
         stream=stream,
         modified=modified,
@@ -92,8 +95,13 @@ def _checked(row: Any) -> tuple[list[str], int, str, str]:
         case [[*names], _, int(modified), str(flags), str(note)] if all(
             isinstance(n, str) and n for n in names
         ):
-            return names, modified, flags, note
+            return names, _filetime(modified), flags, note
     raise WorkerLost("the reader sent an entry that is none")
+
+
+def _filetime(value: int) -> int:
+    """A FILETIME that the journal can keep; 0 for what no clock ever showed."""
+    return value if 0 <= value < 1 << 63 else 0
 
 
 def _known_outcome(item: Item, flags: str, note: str) -> Outcome | None:
@@ -208,19 +216,19 @@ class ManifestInventory:
         found = []
         for blob, row in zip(blobs, rows, strict=True):
             item = self._item(blob, row)
-            found.append((item, _manifest_outcome(item)))
+            found.append((item, _manifest_outcome(item, _damage(row))))
         self._journal.add(found)
 
     def _item(self, blob: ManifestBlob, row: Any) -> Item:
         if blob.snapshot is not None:
             raise ManifestFormatInvalid("the manifest is that of an export: a blob has a Snapshot")
-        modified = row[2] if row is not None and isinstance(row[2], int) else 0
+        modified = _checked(row)[1] if row is not None else 0
         item = Item(
             seq=self._seq,
             file_path=blob.file_path,
             blob=blob.blob_path,
             type=blob.type,
-            length=blob.length,
+            length=min(blob.length, MAX_COUNTED_BYTES),
             disposition=blob.disposition,
             stream=stream_of(row) if row is not None else None,
             modified=modified,
@@ -254,15 +262,25 @@ def _drive_path(path: str) -> str:
     return path if path.startswith("\\") else "\\" + path
 
 
-def _manifest_outcome(item: Item) -> Outcome | None:
+def _damage(row: Any) -> str | None:
+    """Why the file's record could not be read, if that is why it has no stream."""
+    return str(row[4]) if isinstance(row, list) and len(row) == 5 and row[3] == "damaged" else None
+
+
+def _manifest_outcome(item: Item, damage: str | None) -> Outcome | None:
     try:
         BlobName.parse(item.blob)
     except MalformedInput as error:
         return _failed(item, BlobStatus.FILE_NAME_INVALID, str(error))
+    if damage is not None:
+        return _failed(item, BlobStatus.IO_FAILED, f"the file's record cannot be read: {damage}")
     if item.stream is None:
         return _failed(item, BlobStatus.FILE_NOT_FOUND, "")
     if item.stream.unsupported is not None:
         return _failed(item, BlobStatus.FAILED, item.stream.unsupported)
+    if item.stream.size > item.length:
+        note = f"the file has {item.stream.size} bytes, and its manifest says {item.length}"
+        return _failed(item, BlobStatus.FAILED, note)
     return None
 
 

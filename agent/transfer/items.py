@@ -114,15 +114,21 @@ def marker(job: str, serial: str, volume: str, seq: int, file_path: str) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
-def block_id(mark: str, piece: Piece) -> str:
-    """The piece's own id, or one made of the marker and the ordinal; all of one length in a blob."""
-    if piece.id is not None:
+def ids_tell_content(item: Item) -> bool:
+    """Whether the manifest's ids are all made of their block's content (``MD5/...``)."""
+    return item.pieces is not None and all(
+        piece.md5 is not None and piece.id == "MD5/" + base64.b64encode(piece.md5).decode("ascii")
+        for piece in item.pieces
+    )
+
+
+def block_id(item: Item, mark: str, piece: Piece) -> str:
+    """The id under which a piece is staged; all ids of a blob have one length.
+
+    The manifest's own ids only where they are made of the content. Any other, such as a counter, may
+    be staged under the same blob name by somebody else at the same time, and a commit would take their
+    bytes for ours (docs/adr/0008-block-ids.md); so it becomes the marker and the piece's place.
+    """
+    if piece.id is not None and ids_tell_content(item):
         return piece.id
-    return base64.b64encode(f"{mark}-{piece.ordinal:07d}".encode("ascii")).decode("ascii")
-
-
-def tells_content(mark: str, piece: Piece) -> bool:
-    """Whether a staged block of that id can only be this piece: our own id, or one made of its MD5."""
-    if piece.id is None:
-        return True
-    return piece.md5 is not None and piece.id == "MD5/" + base64.b64encode(piece.md5).decode("ascii")
+    return base64.b64encode(f"{mark}-{piece.offset:014x}".encode("ascii")).decode("ascii")

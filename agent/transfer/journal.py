@@ -30,6 +30,7 @@ from agent.volume.ntfs import StreamRef
 
 SCHEMA_VERSION = 1
 PAGE_ROWS = 200
+PAGE_PIECES = 20_000
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -202,44 +203,53 @@ class Journal:
             ),
         )
 
-    def cancel_pending(self, note: str) -> None:
-        """Whatever has no outcome yet is skipped."""
+    def close_pending(self, state: ItemState, status: BlobStatus, note: str) -> None:
+        """Whatever has no outcome yet gets this one."""
         with self._db:
             self._db.execute(
                 """UPDATE item SET state=?, blob_status=?, disposition_status=?, final_blob=blob, note=?
                    WHERE state=?""",
-                (
-                    ItemState.SKIPPED,
-                    BlobStatus.FAILED,
-                    DispositionStatus.CANCELLED,
-                    note,
-                    ItemState.PENDING,
-                ),
+                (state, status, DispositionStatus.CANCELLED, note, ItemState.PENDING),
             )
 
-    def pending(self, after: tuple[int, int] = (-1, -1)) -> list[Item]:
+    def pending(self, after: tuple[int, int] = (-1, -1), *, overwriting: bool | None = None) -> list[Item]:
         """The next items without an outcome, in the order in which they lie on the drive.
 
-        ``after`` is (first_offset, seq) of the last one seen.
+        ``after`` is (first_offset, seq) of the last one seen. ``overwriting`` chooses by whether the
+        disposition is overwrite; None takes all.
         """
+        kinds = {None: (0, 1), True: (1, 1), False: (0, 0)}[overwriting]
         rows = self._db.execute(
             f"""SELECT {_ITEM} FROM item WHERE state = ? AND (first_offset, seq) > (?, ?)
+                AND (disposition = ?) IN (?, ?)
                 ORDER BY first_offset, seq LIMIT {PAGE_ROWS}""",  # noqa: S608 - constants
-            (ItemState.PENDING, *after),
-        ).fetchall()
-        return [self._item(row) for row in rows]
+            (ItemState.PENDING, *after, Disposition.OVERWRITE, *kinds),
+        )
+        return [item for item, _ in self._bounded(rows)]
+
+    def _bounded(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Item, tuple[Any, ...]]]:
+        """Items of a page, which ends early where they have many pieces."""
+        pieces = 0
+        for row in rows:
+            item = self._item(row)
+            yield item, row
+            pieces += len(item.pieces or ())
+            if pieces > PAGE_PIECES:
+                return
 
     def outcomes(self) -> Iterator[tuple[Item, Outcome]]:
         """Everything that has an outcome, in the order of the manifest or of the volume."""
-        seq = -1
-        while rows := self._db.execute(
-            f"""SELECT {_ITEM}, {_OUTCOME} FROM item WHERE seq > ? AND state != ?
-                ORDER BY seq LIMIT {PAGE_ROWS}""",  # noqa: S608 - constants
-            (seq, ItemState.PENDING),
-        ).fetchall():
-            for row in rows:
-                yield self._item(row), _outcome(row)
-            seq = rows[-1][0]
+        seq, found = -1, True
+        while found:
+            found = False
+            rows = self._db.execute(
+                f"""SELECT {_ITEM}, {_OUTCOME} FROM item WHERE seq > ? AND state != ?
+                    ORDER BY seq LIMIT {PAGE_ROWS}""",  # noqa: S608 - constants
+                (seq, ItemState.PENDING),
+            )
+            for item, row in self._bounded(rows.fetchall()):
+                yield item, _outcome(row)
+                seq, found = item.seq, True
 
     def _item(self, row: tuple[Any, ...]) -> Item:
         seq, path, blob, kind, length, disposition, stream, modified, side, listed = row[:10]
@@ -301,9 +311,10 @@ class Journal:
         return _side(row)
 
     def unread_sides(self) -> list[SideRow]:
-        """Side files that have not been looked at."""
+        """The next side files that have not been looked at."""
         rows = self._db.execute(
-            "SELECT id, path, md5, kind, status, fields FROM side WHERE status IS NULL ORDER BY id"
+            f"""SELECT id, path, md5, kind, status, fields FROM side
+                WHERE status IS NULL ORDER BY id LIMIT {PAGE_ROWS}"""  # noqa: S608 - a constant
         )
         return [_side(row) for row in rows]
 

@@ -10,12 +10,11 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from agent.errors import IngestError, MalformedInput, WorkerLost, catalogue
+from agent.errors import IngestError, MalformedInput, WorkerLost, from_name
 from agent.transfer.frames import BadFrame, Message, pack, receive
 from agent.transfer.ring import SLOT_BYTES, Ring, SlotPool
 from agent.volume.ntfs import StreamRef
 
-_ERRORS = {cls.__name__: cls for cls in catalogue()}
 MAX_DETAIL_CHARS = 500
 
 
@@ -54,7 +53,8 @@ class ReaderLink:
             self._lose(WorkerLost("the reader process ended"))
 
     def _filled(self, message: Message) -> None:
-        future = self._fills.pop(message.get("cid", -1), None)
+        cid = message.get("cid")
+        future = self._fills.pop(cid, None) if isinstance(cid, int) else None
         if future is not None and not future.done():
             why = message.get("why")
             future.set_result(None if why is None else str(why)[:MAX_DETAIL_CHARS])
@@ -161,13 +161,7 @@ class ReaderLink:
 
 
 def _error(message: Message) -> IngestError:
-    cls = _ERRORS.get(str(message.get("id")), WorkerLost)
-    detail = str(message.get("detail", ""))[:MAX_DETAIL_CHARS]
-    if not hasattr(cls, "side"):
-        cls = WorkerLost
-    error = cls.__new__(cls)
-    IngestError.__init__(error, detail)
-    return error
+    return from_name(str(message.get("id")), str(message.get("detail", ""))[:MAX_DETAIL_CHARS])
 
 
 def stream_of(row: Any) -> StreamRef | None:

@@ -27,7 +27,6 @@ from agent.transfer.items import (
     block_bytes_for,
     block_id,
     pieces_of,
-    tells_content,
 )
 from agent.transfer.journal import Journal
 from agent.transfer.link import ReaderLink, Source
@@ -86,6 +85,9 @@ class _Work:
         assert self.item.stream is not None
         return self.item.stream
 
+    def block_id(self, piece: Piece) -> str:
+        return block_id(self.item, self.target.marker, piece)
+
     def fault(self, piece: Piece, status: ChunkStatus, note: str) -> None:
         self.faults[piece.ordinal] = status
         self.note = self.note or note
@@ -121,27 +123,32 @@ class Mover:
         Raises, in a group, what ends or pauses the whole transfer: StoreUnreachable, StoreRefused,
         DeviceUnavailable, WorkerLost.
         """
-        async with asyncio.TaskGroup() as group:
-            async for dressed in self._sweep():
-                await self._room.acquire()
-                if self._stop.is_set():
-                    return
-                work = self._work(dressed)
-                if self._is_whole(work.item):
-                    await self._begin_whole(group, work)
-                else:
-                    await self._begin_pieces(group, work, first_name=1)
+        # What overwrites goes first, and alone: it must not meet a blob that this drive has just made.
+        for overwriting in (True, False):
+            async with asyncio.TaskGroup() as group:
+                async for dressed in self._sweep(overwriting):
+                    await self._room.acquire()
+                    if self._stop.is_set():
+                        return
+                    await self._begin(group, self._work(dressed))
 
-    async def _sweep(self) -> AsyncIterator[Dressed]:
+    async def _begin(self, group: asyncio.TaskGroup, work: _Work) -> None:
+        if self._is_whole(work.item):
+            await self._begin_whole(group, work)
+        else:
+            await self._begin_pieces(group, work, first_name=1)
+
+    async def _sweep(self, overwriting: bool) -> AsyncIterator[Dressed]:
         after = (-1, -1)
-        while page := await asyncio.to_thread(self._page, after):
+        while page := await asyncio.to_thread(self._page, overwriting, after):
             for dressed in page:
                 yield dressed
             last = page[-1].item
             after = (last.stream.first_offset if last.stream else 0, last.seq)
 
-    def _page(self, after: tuple[int, int]) -> list[Dressed]:
-        return [dress(item, self._journal, self._marker_of(item)) for item in self._journal.pending(after)]
+    def _page(self, overwriting: bool, after: tuple[int, int]) -> list[Dressed]:
+        items = self._journal.pending(after, overwriting=overwriting)
+        return [dress(item, self._journal, self._marker_of(item)) for item in items]
 
     def _work(self, dressed: Dressed) -> _Work:
         item = dressed.item
@@ -243,8 +250,7 @@ class Mover:
 
     @staticmethod
     def _is_staged(work: _Work, piece: Piece, staged: Mapping[str, int]) -> bool:
-        mark = work.target.marker
-        return staged.get(block_id(mark, piece)) == piece.length and tells_content(mark, piece)
+        return staged.get(work.block_id(piece)) == piece.length
 
     async def _piece(self, work: _Work, name: BlobName, piece: Piece, ordered: _Ordered) -> None:
         try:
@@ -264,7 +270,7 @@ class Mover:
         if work.item.type is BlobType.PAGE:
             await self._sender.put_page(name, piece.offset, body, crc)
         else:
-            await self._sender.put_block(name, block_id(work.target.marker, piece), body, crc)
+            await self._sender.put_block(name, work.block_id(piece), body, crc)
 
     async def _finish(
         self, group: asyncio.TaskGroup, work: _Work, placed: Placed, sid: int, whole: bool
@@ -287,7 +293,7 @@ class Mover:
             await self._lost_race(group, work)
 
     def _block_ids(self, work: _Work) -> list[str]:
-        return [block_id(work.target.marker, piece) for piece in pieces_of(work.item, work.block_bytes)]
+        return [work.block_id(piece) for piece in pieces_of(work.item, work.block_bytes)]
 
     async def _lost_race(self, group: asyncio.TaskGroup, work: _Work) -> None:
         """Somebody made a blob of that name since we looked: look again, and stage anew if need be."""

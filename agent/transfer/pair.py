@@ -89,7 +89,9 @@ class Pair:
             return ""
 
     def tell(self, word: str) -> None:
-        """Pass a command on: ``stop`` or ``cancel``."""
+        """Pass a command on: ``stop`` or ``cancel``. Who does not end after a stop is ended by force."""
+        if word == "stop":
+            asyncio.get_running_loop().call_later(STOP_TIMEOUT_S, self.kill)
         assert self._uploader.stdin is not None
         with suppress(ConnectionError):
             self._uploader.stdin.write(word.encode("ascii") + b"\n")

@@ -47,7 +47,9 @@ class Patience:
                 answer = await self._once(request)
             except IngestError as error:
                 checksum_tries += isinstance(error, ChecksumMismatch)
-                give_up = loop.time() + pause > deadline or self._hurry.is_set()
+                give_up = loop.time() + pause > deadline
+                if error.retriable and self._hurry.is_set():
+                    raise StoreUnreachable(f"stopped while waiting: {error.detail}") from None
                 if not error.retriable or give_up or checksum_tries >= CHECKSUM_TRIES:
                     raise
                 if self.waiting_for is None:

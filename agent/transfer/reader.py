@@ -16,18 +16,23 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from itertools import islice
+from dataclasses import replace
 from typing import Any
 
 from agent.errors import DeviceUnavailable, DiskOperationFailed, IngestError, NtfsDamaged, UnreadableSectors
 from agent.transfer.frames import BadFrame, BlockingChannel, Message
 from agent.transfer.orders import ReaderOrder
 from agent.transfer.ring import Ring
-from agent.volume.block import BlockSource, FdSource, read
+from agent.volume.block import BlockSource, FdSource, WatchedSource, read
 from agent.volume.ntfs import DamagedRecord, Entry, NtfsVolume, StreamRef
 from agent.volume.opening import open_volume
 
 ENTRIES_PER_MESSAGE = 256
+EXTENTS_PER_MESSAGE = 50_000
+MAX_EXTENTS = 1_000_000
+"""A file in more pieces than this is not moved: its list would not fit a message."""
+_NAME, _EXTENTS = 2, 7
+"""Where name and extents stand in the JSON of a stream reference."""
 DAMAGED = "$Damaged"
 """First name of the path under which a damaged MFT record is accounted for; then its number, and a name."""
 
@@ -36,7 +41,7 @@ class Reader:
     """Answers an uploader's messages, one after the other."""
 
     def __init__(self, drive: BlockSource, ring: Ring, channel: BlockingChannel) -> None:
-        self._drive = drive
+        self._drive = WatchedSource(drive)
         self._ring = ring
         self._channel = channel
         self._streams: dict[int, StreamRef] = {}
@@ -66,10 +71,20 @@ class Reader:
             self._verbs[message["do"]](message)
 
     def _scan(self, _: Message) -> None:
-        entries = iter(self._ntfs.scan())
-        while batch := list(islice(entries, ENTRIES_PER_MESSAGE)):
-            rows = [row for entry in batch for row in _rows(entry)]
-            self._channel.send({"is": "entries", "rows": rows})
+        rows: list[list[object]] = []
+        extents = 0
+        for entry in self._ntfs.scan():
+            for row in _rows(entry):
+                rows.append(row)
+                extents += _extents(row)
+            if len(rows) >= ENTRIES_PER_MESSAGE or extents >= EXTENTS_PER_MESSAGE:
+                self._channel.send({"is": "entries", "rows": rows})
+                rows, extents = [], 0
+        self._channel.send({"is": "entries", "rows": rows})
+        # Records that a pulled or faltering drive could not give look damaged; they are not.
+        self._still_there()
+        if self._drive.recovered():
+            raise DeviceUnavailable("the drive faltered while its files were listed, and answers again")
         self._channel.send({"is": "scanned"})
 
     def _find(self, message: Message) -> None:
@@ -78,11 +93,14 @@ class Reader:
     def _row_of(self, path: str) -> list[object] | None:
         try:
             entry = self._ntfs.find(path)
-        except UnreadableSectors:
-            raise
-        except NtfsDamaged:
+        except (UnreadableSectors, NtfsDamaged) as error:
+            self._still_there()
+            return [[path], None, 0, "damaged", error.detail]
+        if entry is None or entry.is_directory:
             return None
-        return next(_rows(entry), None) if entry is not None else None
+        if entry.target is not None:
+            return [[path], None, 0, "damaged", f"a link to {entry.target}; links are not followed"]
+        return next((row for row in _rows(entry) if _is_unnamed(row)), None)
 
     def _stream(self, message: Message) -> None:
         self._streams[message["sid"]] = StreamRef.from_json(message["ref"])
@@ -107,10 +125,28 @@ class Reader:
 
     def _still_there(self) -> None:
         """A drive that was pulled is one event, not an error for each of its files."""
-        try:
-            read(self._drive, 0, self._drive.sector_size)
-        except UnreadableSectors as error:
-            raise DeviceUnavailable(f"the drive stopped answering ({error.detail})") from None
+        sector = self._drive.sector_size
+        last = self._drive.size_bytes // sector - 1
+        error: UnreadableSectors | None = None
+        for place in (0, last // 2, last):
+            try:
+                read(self._drive, place * sector, sector)
+            except UnreadableSectors as trouble:
+                error = trouble
+            else:
+                return
+        if error is not None:
+            raise DeviceUnavailable(f"the drive stopped answering ({error.detail})")
+
+
+def _is_unnamed(row: list[object]) -> bool:
+    stream = row[1]
+    return isinstance(stream, list) and stream[_NAME] == ""
+
+
+def _extents(row: list[object]) -> int:
+    stream = row[1]
+    return len(stream[_EXTENTS]) if isinstance(stream, list) else 0
 
 
 def _rows(entry: Entry | DamagedRecord) -> Iterator[list[object]]:
@@ -130,11 +166,18 @@ def _rows(entry: Entry | DamagedRecord) -> Iterator[list[object]]:
     for stream in streams:
         yield [
             list(entry.path),
-            stream.to_json() if stream is not None else None,
+            _bounded(stream).to_json() if stream is not None else None,
             entry.modified,
             flags,
             entry.target or "",
         ]
+
+
+def _bounded(stream: StreamRef) -> StreamRef:
+    if len(stream.extents) <= MAX_EXTENTS:
+        return stream
+    why = f"the file lies in {len(stream.extents)} pieces, more than this station moves"
+    return replace(stream, extents=(), unsupported=why)
 
 
 def restrict() -> None:

@@ -33,9 +33,10 @@ MTIME_KEY = "mtime"
 
 async def read_side_files(link: ReaderLink, journal: Journal) -> None:
     """Read every side file that the journal has not seen, and note what it says."""
-    for row in await asyncio.to_thread(journal.unread_sides):
-        status, fields = await _read(link, row)
-        await asyncio.to_thread(journal.record_side, row.id, status, fields)
+    while rows := await asyncio.to_thread(journal.unread_sides):
+        for row in rows:
+            status, fields = await _read(link, row)
+            await asyncio.to_thread(journal.record_side, row.id, status, fields)
 
 
 async def _read(link: ReaderLink, row: SideRow) -> tuple[SideFileStatus, dict[str, str] | None]:

@@ -24,12 +24,12 @@ from agent.blobs.opening import open_store
 from agent.blobs.store import BlobStore
 from agent.errors import IngestError, StateUnusable, StoreRefused
 from agent.formats.lognames import ReportKind
-from agent.model.codes import DispositionStatus, DriveStatus, LogLevel
+from agent.model.codes import BlobStatus, DispositionStatus, DriveStatus, LogLevel
 from agent.model.tally import Tally
 from agent.transfer import inventory
 from agent.transfer.books import Books
 from agent.transfer.events import Tell, emit, error_fields, tally_fields
-from agent.transfer.items import Item, marker
+from agent.transfer.items import Item, ItemState, marker
 from agent.transfer.journal import Journal
 from agent.transfer.link import ReaderLink
 from agent.transfer.mover import Mover
@@ -54,7 +54,7 @@ class Uploader:
         self._sender = Sender(store, self._patience, order.connections)
         self._reporter = Reporter(order.job, order.serial, order.diagnostics, order.spool, order.block_bytes)
         self._journal: Journal | None = None
-        self._moved_any = False
+        self._books: Books | None = None
 
     def command(self, word: str) -> None:
         """``stop`` or ``cancel``."""
@@ -83,7 +83,9 @@ class Uploader:
             if await self._unless_stopped(self._prepare(journal)):
                 await self._move(journal, volume)
         if self._cancelled:
-            await asyncio.to_thread(journal.cancel_pending, "the job was cancelled")
+            await asyncio.to_thread(
+                journal.close_pending, ItemState.SKIPPED, BlobStatus.FAILED, "the job was cancelled"
+            )
         if self.stop.is_set() and not self._cancelled:
             self._tell("interrupted")
             return
@@ -140,7 +142,7 @@ class Uploader:
 
     async def _move(self, journal: Journal, volume: str) -> None:
         order = self._order
-        books = Books(journal, self._progress)
+        books = self._books = Books(journal, self._progress)
         await books.load()
 
         def marker_of(item: Item) -> str:
@@ -158,7 +160,6 @@ class Uploader:
         keeper = asyncio.create_task(books.keep())
         keeper.add_done_callback(self._stop_if_failed)
         try:
-            self._moved_any = True
             await mover.move()
         except BaseExceptionGroup as group:
             raise _first_of_tree(group) from None
@@ -175,6 +176,10 @@ class Uploader:
 
     def _counting(self, files: int) -> None:
         self._tell("inventory", files=files)
+
+    @property
+    def _moved_any(self) -> bool:
+        return self._books is not None and self._books.tally.done.files > 0
 
     def _progress(self, tally: Tally, percent: int) -> None:
         self._tell("progress", percent=percent, waiting=self._patience.waiting_for, **tally_fields(tally))
@@ -208,23 +213,34 @@ class Uploader:
         yield lambda: self._reporter.log(ReportKind.ERROR, journal, status)
         if self._order.log_level is LogLevel.VERBOSE:
             yield lambda: self._reporter.log(ReportKind.VERBOSE, journal, status)
-        if self._order.backup_manifest and self._manifest_copy.exists():
+        if journal is not None and self._manifest_copy.exists():
             yield self._back_up_manifest
+        self._manifest_copy.unlink(missing_ok=True)
 
     def _back_up_manifest(self) -> Report:
-        report = self._reporter.manifest(self._manifest_copy)
-        self._manifest_copy.unlink()
-        return report
+        return self._reporter.manifest(self._manifest_copy)
 
     async def _end_with(self, error: IngestError) -> None:
         """A drive's own trouble ends it; the station's and the network's pause it."""
         if self.stop.is_set() and error.retriable:
             self._tell("interrupted")
         elif _ends_the_drive(error) and not (isinstance(error, StoreRefused) and self._moved_any):
-            assert error.status is not None
-            await self._report(None, error.status, Tally(), **error_fields(error))
+            await self._end_drive(error)
         else:
             self._tell("paused", **error_fields(error))
+
+    async def _end_drive(self, error: IngestError) -> None:
+        """The drive's own trouble ends it; what was moved before stays in the books and in the logs."""
+        assert error.status is not None
+        journal, tally = self._journal, Tally()
+        if journal is not None and journal.is_complete:
+            await asyncio.to_thread(
+                journal.close_pending, ItemState.FAILED, BlobStatus.IO_FAILED, error.detail
+            )
+            tally = await asyncio.to_thread(journal.tally)
+        else:
+            journal = None
+        await self._report(journal, error.status, tally, **error_fields(error))
 
 
 _OPENED = ("volume", "label", "dirty", "choice", "protection")

@@ -89,7 +89,7 @@ def test_more_than_a_page_of_items_is_all_told(journal: Journal) -> None:
 def test_the_tally_is_counted_in_files_and_bytes(journal: Journal) -> None:
     journal.add([(_item(0), _done(0)), (_item(1), None)])
     assert journal.tally() == Tally(discovered=Count(2, 20), done=Count(1, 10))
-    journal.cancel_pending("cancelled")
+    journal.close_pending(ItemState.SKIPPED, BlobStatus.FAILED, "cancelled")
     tally = journal.tally()
     assert tally.balances
     assert tally.skipped == Count(1, 10)

@@ -89,7 +89,7 @@ class Sender:
                 await self._call(lambda name=name: put(name, False))  # type: ignore[misc]
             except BlobAlreadyExists:
                 if await self._is_ours(name, target):
-                    return Placed(name, status, is_there=True)
+                    return Placed(name, _of_an_earlier_try(target, status), is_there=True)
                 if target.disposition is Disposition.NO_OVERWRITE:
                     return Placed(name, DispositionStatus.SKIPPED)
                 if target.disposition is Disposition.OVERWRITE:
@@ -112,7 +112,7 @@ class Sender:
             if marker is None:
                 return Placed(name, status)
             if marker == target.marker:
-                return Placed(name, status, is_there=True)
+                return Placed(name, _of_an_earlier_try(target, status), is_there=True)
             if target.disposition is Disposition.NO_OVERWRITE:
                 return Placed(name, DispositionStatus.SKIPPED)
             if target.disposition is Disposition.OVERWRITE:
@@ -162,6 +162,11 @@ class Sender:
         except BlobNotFound:
             return None
         return found.attributes.metadata.get(MARKER_KEY, "") if found.size_bytes == length else ""
+
+
+def _of_an_earlier_try(target: Target, status: DispositionStatus) -> DispositionStatus:
+    """An earlier try did not leave word whether it replaced a blob: then it is said that it did."""
+    return DispositionStatus.OVERWRITTEN if target.disposition is Disposition.OVERWRITE else status
 
 
 def _nth(name: BlobName, n: int) -> BlobName:

@@ -467,3 +467,112 @@ async def test_every_reply_may_be_lost_without_a_false_word(by_manifest: Drive, 
         assert told.last["status"] == "CompletedWithErrors", number
         assert sum(_told(_log(drive, "error")).values()) == 3, number
         await _check_demo(inner)
+
+
+async def test_staged_blocks_of_another_block_size_are_not_taken_for_ours(whole: Drive) -> None:
+    store, ledger = MemoryBlobStore(), "drive/box 1/session-1/documents/ledger.csv"
+
+    def cut(call: Call) -> str:
+        return "R" if call.operation == "put_block_list" and call.subject == ledger else "."
+
+    first = await ingest(replace(whole, block_bytes=512 << 10), FaultyBlobStore(store, cut))
+    assert first.last["event"] == "paused"
+    told = await ingest(replace(whole, block_bytes=1024 << 10), store)
+    assert told.last["status"] == "Completed"
+    assert await _sha256(store, ledger) == images.hashes("demo")["session-1/documents/ledger.csv"][0]
+
+
+class _Pulled(FaultySource):
+    """Gone after so many reads."""
+
+    reads = 0
+    limit = 0
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        self.reads += 1
+        self.gone = self.gone or self.reads > self.limit
+        super().read_into(offset, buffer)
+
+
+@pytest.mark.parametrize("limit", [8, 12, 16, 20, 24])
+async def test_a_drive_pulled_while_its_files_are_listed_goes_on_when_it_is_back(
+    whole: Drive, limit: int
+) -> None:
+    def pulled(source: BlockSource) -> BlockSource:
+        gone = _Pulled(source, "")
+        gone.limit = limit
+        return gone
+
+    store = MemoryBlobStore()
+    told = await ingest(replace(whole, wrap=pulled), store)
+    assert (told.last["event"], told.last["error"]) == ("paused", "DeviceUnavailable")
+    assert (await ingest(whole, store)).last["status"] == "Completed"
+
+
+def _record_of(drive: Drive, path: str) -> tuple[bytearray, int]:
+    """The image, and where the MFT record of a file lies in it."""
+    data = bytearray(drive.image.read_bytes())
+    entry = NtfsVolume.open(BytesSource(bytes(data))).find("\\" + path.replace("/", "\\"))
+    assert entry is not None
+    at = -1
+    while (at := data.find(b"FILE0", at + 1)) >= 0:
+        if at % 512 == 0 and int.from_bytes(data[at + 44 : at + 48], "little") == entry.record:
+            return data, at
+    raise AssertionError("the record was not found")
+
+
+async def test_one_bad_record_costs_one_file_of_a_manifest(by_manifest: Drive) -> None:
+    _, place = _record_of(by_manifest, "session-1/video/harbour.mp4")
+    told = await ingest(
+        replace(by_manifest, wrap=lambda source: FaultySource(source, "E", block_bytes=512, start=place)),
+        MemoryBlobStore(),
+    )
+    assert told.last["status"] == "CompletedWithErrors"
+    assert ("demo/video/harbour.mp4", "IOFailed") in _told(_log(by_manifest, "error"))
+    assert _counts(told)["failed"] == 3
+
+
+async def test_a_timestamp_that_no_clock_ever_showed_is_no_trouble(whole: Drive) -> None:
+    data, record = _record_of(whole, "readme-first.txt")
+    attribute = record + int.from_bytes(data[record + 20 : record + 22], "little")
+    content = attribute + int.from_bytes(data[attribute + 20 : attribute + 22], "little")
+    data[content + 8 : content + 16] = b"\xff" * 8
+    image = whole.work / "patched.img"
+    image.write_bytes(data)
+    assert (await ingest(replace(whole, image=image), MemoryBlobStore())).last["status"] == "Completed"
+
+
+async def test_a_manifest_that_is_shorter_than_its_file_is_that_files_trouble(by_manifest: Drive) -> None:
+    data = by_manifest.image.read_bytes()
+    name = b"<FilePath>\\session-1\\empty\\one.txt</FilePath>"
+    assert data.count(name) == 1
+    other = b"<FilePath>\\readme-first.txt</FilePath>"
+    image = by_manifest.work / "patched.img"
+    image.write_bytes(data.replace(name, other + b" " * (len(name) - len(other))))
+    told = await ingest(replace(by_manifest, image=image, manifest_hash=None), MemoryBlobStore())
+    assert ("demo/empty/one.txt", "Failed") in _told(_log(by_manifest, "error"))
+    assert _counts(told)["failed"] == 3
+
+
+async def test_a_manifest_that_does_not_parse_is_not_backed_up(by_manifest: Drive) -> None:
+    broken = replace(
+        by_manifest, manifest_file="\\readme-first.txt", manifest_hash=None, backup_manifest=True
+    )
+    told = await ingest(broken, MemoryBlobStore())
+    assert told.last["status"] == "ManifestFormatInvalid"
+    assert not list(by_manifest.work.rglob("manifest.private"))
+
+
+async def test_a_block_that_changed_on_the_way_while_stopping_is_sent_again_later(whole: Drive) -> None:
+    store, running = MemoryBlobStore(), []
+
+    def change(call: Call) -> str:
+        if call.number == 40:
+            running[0].command("stop")
+        return "C" if 40 <= call.number < 60 else "."
+
+    told = await ingest(
+        whole, FaultyBlobStore(store, change), lambda event, uploader: running.append(uploader)
+    )
+    assert told.last["event"] == "interrupted"
+    assert (await ingest(whole, store)).last["status"] == "Completed"

@@ -18,9 +18,11 @@ from agent.devices.fake import FakeSource
 from agent.model.codes import Disposition
 from agent.model.identity import JobName, SerialNumber
 from agent.model.job import Destination, Drive, DriveSpec, JobSpec
-from agent.model.states import DriveState, JobState
+from agent.model.states import DriveEvent, DriveState, JobState
 from agent.station import station as station_module
+from agent.station import visit as visit_module
 from agent.station.station import Station
+from agent.transfer.pair import Pair
 from tests.kit import images
 
 WAIT_S = 60
@@ -223,23 +225,27 @@ async def test_a_job_cancelled_during_the_copy_ends_its_drive_and_the_books_bala
     assert drive.copy_status == "Cancelled"
 
 
-async def test_a_reader_that_dies_is_one_event_and_is_tried_again(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from agent.station import visit as visit_module
+def _let_workers_die(monkeypatch: pytest.MonkeyPatch, deaths: int) -> None:
+    """The first pairs are killed as soon as they are started."""
+    left = deaths
+    real = Pair.start
 
-    killed = []
-
-    async def start(*arguments: Any) -> Any:
+    async def start(*arguments: Any) -> Pair:
+        nonlocal left
         pair = await real(*arguments)
-        if not killed:
-            killed.append(pair)
+        if left:
+            left -= 1
             pair.kill()
         return pair
 
-    real = visit_module.Pair.start
     monkeypatch.setattr(visit_module.Pair, "start", start)
     monkeypatch.setattr(visit_module, "RETRY_PAUSES_S", (0.05,))
+
+
+async def test_a_worker_that_dies_is_one_event_and_is_tried_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _let_workers_die(monkeypatch, deaths=1)
     await bench.file_job("S1")
     async with bench.running():
         bench.source.plug("1", bench.image, "S1")
@@ -247,21 +253,14 @@ async def test_a_reader_that_dies_is_one_event_and_is_tried_again(
     assert len(bench.log.named("worker.lost")) == 1
 
 
-async def test_a_worker_that_dies_again_and_again_faults_the_drive(
+async def test_workers_that_die_again_and_again_fault_the_drive_until_it_is_resolved(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from agent.station import visit as visit_module
-
-    async def start(*arguments: Any) -> Any:
-        pair = await real(*arguments)
-        pair.kill()
-        return pair
-
-    real = visit_module.Pair.start
-    monkeypatch.setattr(visit_module.Pair, "start", start)
-    monkeypatch.setattr(visit_module, "RETRY_PAUSES_S", (0.05,))
+    _let_workers_die(monkeypatch, deaths=visit_module.MAX_CRASHES)
     await bench.file_job("S1")
     async with bench.running():
         bench.source.plug("1", bench.image, "S1")
         await bench.until(_is(DriveState.FAULTED), "S1")
-    assert (await bench.catalog.job(JOB)).state is JobState.FAULTED
+        assert (await bench.catalog.job(JOB)).state is JobState.FAULTED
+        await bench.catalog.move_drive(JOB, SerialNumber.parse("S1"), DriveEvent.RESOLVE, who="test")
+        await bench.until(_is(DriveState.COMPLETED), "S1")

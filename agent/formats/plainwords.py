@@ -169,7 +169,7 @@ def _verdict(summary: LogSummary | None, failed: int, skipped: int, renamed: int
     if failed or skipped:
         return (
             question
-            + f"No: {failed} failed and {skipped} were skipped; the source may hold the only copy of them."
+            + f"No: {failed} failed and {skipped} skipped; the source may hold the only copy of them."
         )
     if summary.errored or (summary.status in _WITH_ERRORS and not _only_renames(summary)):
         return question + "No: the drive had errors that this log does not list."

@@ -168,7 +168,7 @@ def test_memory_does_not_grow_with_the_number_of_entries() -> None:
         ("error-metadata-corrupted.xml", "The metadata of blob", "No: 1 failed"),
         ("error-export-properties-failed.xml", "The properties of blob", "No: 1 failed"),
         ("error-drive-level-manifest-corrupted.xml", "ManifestCorrupted", "No: the drive was not imported"),
-        ("verbose-renamed-and-skipped.xml", "was left as it was", "No: 0 failed and 1 were skipped"),
+        ("verbose-renamed-and-skipped.xml", "was left as it was", "No: 0 failed and 1 skipped"),
         ("databox-disk-2018-10-01-error.xml", "under a new name", "Only after you noted the new names"),
         ("databox-2021-08-01-copylog.fragment.txt", "under a new name", "Only after you noted the new names"),
         ("databox-2021-08-01-verbose.fragment.txt", "the log does not say", "No: the log does not say"),

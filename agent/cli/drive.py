@@ -9,7 +9,7 @@ import click
 
 from agent.catalog.catalog import Catalog
 from agent.cli.context import Context, json_option, operator, pass_context, print_json
-from agent.cli.screen import event_to_json, show_drives, show_events
+from agent.cli.screen import show_drives, show_events
 from agent.cli.sources import configured_source
 from agent.config import ImageSettings
 from agent.devices.image import open_read_only
@@ -70,10 +70,7 @@ _move_command("ship-back", DriveEvent.SHIP_BACK, "Record that a processed drive 
 def history(context: Context, serial: str, as_json: bool) -> None:
     """Tell what happened to a drive in any job and in none, oldest first."""
     events = context.with_catalog(lambda catalog: catalog.drive_history(SerialNumber.parse(serial)))
-    if as_json:
-        print_json({"value": [event_to_json(event) for event in events]})
-    else:
-        show_events(events)
+    show_events(events, as_json)
 
 
 async def _rows(context: Context, catalog: Catalog) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import click
 
 from agent.catalog.catalog import Catalog
 from agent.cli.context import Context, json_option, operator, pass_context, print_json, read_key
-from agent.cli.screen import event_to_json, show_events, show_job, show_jobs
+from agent.cli.screen import show_events, show_job, show_jobs
 from agent.errors import MalformedInput
 from agent.formats.jobrequest import job_to_json, read_job_request
 from agent.model.codes import Disposition, LogLevel
@@ -187,10 +187,7 @@ def list_jobs(context: Context, as_json: bool) -> None:
 def history(context: Context, name: str, as_json: bool) -> None:
     """Tell what happened to a job and its drives, oldest first."""
     events = context.with_catalog(lambda catalog: catalog.history(JobName.parse(name)))
-    if as_json:
-        print_json({"value": [event_to_json(event) for event in events]})
-    else:
-        show_events(events)
+    show_events(events, as_json)
 
 
 @job.command()

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.catalog import Event
-from agent.cli.context import console
+from agent.cli.context import console, print_json
 from agent.model.job import Drive, Job
 from agent.model.tally import Count
 
@@ -104,8 +104,11 @@ def show_drives(rows: Sequence[dict[str, Any]]) -> None:
     console().print(table if rows else "no drives: none is specified and none is attached")
 
 
-def show_events(events: Sequence[Event]) -> None:
-    """One line an event."""
+def show_events(events: Sequence[Event], as_json: bool) -> None:
+    """One line an event, or a list for machines."""
+    if as_json:
+        print_json({"value": [_event_to_json(event) for event in events]})
+        return
     table = _folding("when (UTC)", "who", "job", "drive", "what", "detail")
     for event in events:
         table.add_row(
@@ -119,8 +122,7 @@ def show_events(events: Sequence[Event]) -> None:
     console().print(table if events else "nothing happened yet")
 
 
-def event_to_json(event: Event) -> dict[str, str | None]:
-    """An event for machines."""
+def _event_to_json(event: Event) -> dict[str, str | None]:
     return {
         "at": event.at.isoformat(),
         "who": event.who,

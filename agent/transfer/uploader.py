@@ -53,6 +53,7 @@ class Uploader:
         )
         self._sender = Sender(store, self._patience, order.connections)
         self._reporter = Reporter(order.job, order.serial, order.diagnostics, order.spool, order.block_bytes)
+        self._is_resume = order.journal.exists()
         self._journal: Journal | None = None
         self._books: Books | None = None
 
@@ -179,7 +180,7 @@ class Uploader:
 
     @property
     def _moved_any(self) -> bool:
-        return self._books is not None and self._books.tally.done.files > 0
+        return self._is_resume or (self._books is not None and self._books.tally.done.files > 0)
 
     def _progress(self, tally: Tally, percent: int) -> None:
         self._tell("progress", percent=percent, waiting=self._patience.waiting_for, **tally_fields(tally))

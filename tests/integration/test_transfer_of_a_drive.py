@@ -266,6 +266,14 @@ async def test_a_credential_refused_in_the_middle_pauses_and_the_resume_complete
     assert (await ingest(whole, inner)).last["status"] == "Completed"
 
 
+async def test_a_resume_with_a_refused_credential_keeps_the_place(whole: Drive) -> None:
+    store = MemoryBlobStore()
+    await _stopped_in_the_middle(whole, store)
+    told = await ingest(whole, FaultyBlobStore(store, lambda call: "R"))
+    assert (told.last["event"], told.last["error"]) == ("paused", "StoreRefused")
+    assert (await ingest(whole, store)).last["status"] == "Completed"
+
+
 async def test_an_unreachable_store_pauses_after_its_time(whole: Drive) -> None:
     told = await ingest(
         replace(whole, give_up_after_s=0.05), FaultyBlobStore(MemoryBlobStore(), lambda call: "U")

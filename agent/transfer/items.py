@@ -122,13 +122,14 @@ def ids_tell_content(item: Item) -> bool:
     )
 
 
-def block_id(item: Item, mark: str, piece: Piece) -> str:
+def block_id(mark: str, piece: Piece, *, by_content: bool) -> str:
     """The id under which a piece is staged; all ids of a blob have one length.
 
-    The manifest's own ids only where they are made of the content. Any other, such as a counter, may
-    be staged under the same blob name by somebody else at the same time, and a commit would take their
-    bytes for ours (docs/adr/0008-block-ids.md); so it becomes the marker and the piece's place.
+    The manifest's own id only where all ids of the blob are made of the content (``by_content``). Any
+    other, such as a counter, may be staged under the same blob name by somebody else at the same time,
+    and a commit would take their bytes for ours (docs/adr/0008-block-ids.md); so it becomes the marker
+    and the piece's place.
     """
-    if piece.id is not None and ids_tell_content(item):
+    if piece.id is not None and by_content:
         return piece.id
     return base64.b64encode(f"{mark}-{piece.offset:014x}".encode("ascii")).decode("ascii")

@@ -71,16 +71,16 @@ class ReaderLink:
             self._answers.get_nowait()
         self._answers.put_nowait({"is": "lost"})
 
-    async def answer(self, kind: str) -> Message:
-        """The next answer, which is to be of this kind; raises what the reader reported, or WorkerLost."""
+    async def answer(self, *kinds: str) -> Message:
+        """The next answer, of one of these kinds; raises what the reader reported, or WorkerLost."""
         if self._lost is not None and self._answers.empty():
             raise self._lost
         message = await self._answers.get()
         if message.get("is") == "lost":
             assert self._lost is not None
             raise self._lost
-        if message.get("is") != kind:
-            raise WorkerLost(f"the reader answered {message.get('is')!r} where {kind!r} was due")
+        if message.get("is") not in kinds:
+            raise WorkerLost(f"the reader answered {message.get('is')!r} where {' or '.join(kinds)} was due")
         return message
 
     async def _send(self, message: Message) -> None:
@@ -97,15 +97,7 @@ class ReaderLink:
     async def scan(self) -> AsyncGenerator[list[Any], None]:
         """The volume's entries in batches of rows."""
         await self._send({"do": "scan"})
-        while True:
-            if self._lost is not None and self._answers.empty():
-                raise self._lost
-            message = await self._answers.get()
-            if message.get("is") == "scanned":
-                return
-            if message.get("is") == "lost":
-                assert self._lost is not None
-                raise self._lost
+        while (message := await self.answer("entries", "scanned"))["is"] == "entries":
             rows = message.get("rows")
             if not isinstance(rows, list):
                 raise WorkerLost("the reader sent a list of entries that is none")

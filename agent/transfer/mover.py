@@ -26,6 +26,7 @@ from agent.transfer.items import (
     Piece,
     block_bytes_for,
     block_id,
+    ids_tell_content,
     pieces_of,
 )
 from agent.transfer.journal import Journal
@@ -70,6 +71,7 @@ class _Work:
     dressed: Dressed
     target: Target
     block_bytes: int
+    ids_tell_content: bool
     faults: dict[int, ChunkStatus] = field(default_factory=dict)
     note: str = ""
     moved_bytes: int = 0
@@ -86,7 +88,7 @@ class _Work:
         return self.item.stream
 
     def block_id(self, piece: Piece) -> str:
-        return block_id(self.item, self.target.marker, piece)
+        return block_id(self.target.marker, piece, by_content=self.ids_tell_content)
 
     def fault(self, piece: Piece, status: ChunkStatus, note: str) -> None:
         self.faults[piece.ordinal] = status
@@ -136,7 +138,7 @@ class Mover:
         if self._is_whole(work.item):
             await self._begin_whole(group, work)
         else:
-            await self._begin_pieces(group, work, first_name=1)
+            await self._begin_pieces(group, work)
 
     async def _sweep(self, overwriting: bool) -> AsyncIterator[Dressed]:
         after = (-1, -1)
@@ -159,7 +161,8 @@ class Mover:
             self._marker_of(item),
             item.length,
         )
-        return _Work(dressed, target, block_bytes_for(item.length, self._block_bytes))
+        block_bytes = block_bytes_for(item.length, self._block_bytes)
+        return _Work(dressed, target, block_bytes, ids_tell_content(item))
 
     def _is_whole(self, item: Item) -> bool:
         """Whether the blob goes in one request."""
@@ -212,10 +215,10 @@ class Mover:
             return None
         return body
 
-    async def _begin_pieces(self, group: asyncio.TaskGroup, work: _Work, first_name: int) -> None:
+    async def _begin_pieces(self, group: asyncio.TaskGroup, work: _Work) -> None:
         """Order the pieces of a blob that takes more than one request."""
         try:
-            placed, staged = await self._place(work, first_name)
+            placed, staged = await self._place(work)
         except _REFUSALS as error:
             self._refuse(work, error)
             return
@@ -235,7 +238,7 @@ class Mover:
                 group.create_task(self._piece(work, placed.name, piece, ordered))
         group.create_task(self._guard(work, lambda: self._finish(group, work, placed, sid, whole)))
 
-    async def _place(self, work: _Work, first_name: int) -> tuple[Placed, Mapping[str, int]]:
+    async def _place(self, work: _Work) -> tuple[Placed, Mapping[str, int]]:
         """Where the blob goes, and which of its blocks are there already."""
         if slots_for(work.block_bytes) * 2 > self._link.ring.slot_count:
             raise BlobRequestFailed(
@@ -244,7 +247,7 @@ class Mover:
             )
         if work.item.type is BlobType.PAGE:
             return await self._sender.create_pages(work.target), {}
-        placed = await self._sender.choose(work.target, first_name)
+        placed = await self._sender.choose(work.target)
         settled = placed.is_there or placed.status is DispositionStatus.SKIPPED
         return placed, {} if settled else await self._sender.staged(placed.name)
 
@@ -298,8 +301,7 @@ class Mover:
     async def _lost_race(self, group: asyncio.TaskGroup, work: _Work) -> None:
         """Somebody made a blob of that name since we looked: look again, and stage anew if need be."""
         self._books.under_way(-work.moved_bytes)
-        again = _Work(work.dressed, work.target, work.block_bytes)
-        await self._begin_pieces(group, again, first_name=1)
+        await self._begin_pieces(group, self._work(work.dressed))
 
     async def _guard(self, work: _Work, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Turn the store's refusal of one blob into that blob's outcome."""

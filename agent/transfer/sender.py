@@ -99,13 +99,13 @@ class Sender:
                 return Placed(name, status)
         raise NoFreeName
 
-    async def choose(self, target: Target, first: int = 1) -> Placed:
-        """Where to stage a block blob, from the ``first``-th name on.
+    async def choose(self, target: Target) -> Placed:
+        """Where to stage a block blob.
 
         Only a forecast that spares reading and sending in vain: ``commit`` decides.
         """
         await self.ensure_container(target.name.container)
-        for n in range(first, MAX_RENAMES + 1):
+        for n in range(1, MAX_RENAMES + 1):
             name = _nth(target.name, n)
             status = DispositionStatus.CREATED if n == 1 else DispositionStatus.RENAMED
             marker = await self._marker(name, target.length)

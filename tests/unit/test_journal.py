@@ -25,7 +25,7 @@ IDENTITY = {"job": "job", "serial": "S1", "volume": "00FF"}
 
 
 def _stream(offset: int, size: int = 10) -> StreamRef:
-    return StreamRef.from_json([5, 1, "", "plain", size, size, 0, [offset, 4096], None, offset])
+    return StreamRef.from_json([5, 1, "", "plain", size, size, 0, [offset, 4096], None, offset, 0])
 
 
 def _item(seq: int, offset: int = 0, *, blob: str | None = None, path: str = "\\a", **more: object) -> Item:

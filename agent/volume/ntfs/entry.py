@@ -25,6 +25,11 @@ class StreamKind(StrEnum):
     PLAIN = "plain"
     SPARSE = "sparse"
     COMPRESSED = "compressed"
+    WOF = "wof"
+
+
+WOF_CHUNKS: Final = frozenset({4096, 8192, 16384, 32768})
+"""Chunk sizes of WOF streams: XPRESS Huffman up to 16 KiB, LZX with 32 KiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,10 @@ class StreamRef:
     the order of the stream and cover at least ``size``; none for resident streams. ``unit_bytes`` is
     the compression unit (0: not compressed). ``unsupported`` says why the content cannot be read.
     ``first_offset`` is the byte on the volume where it begins: its first extent, or its MFT record.
+
+    A ``WOF`` stream is unpacked from the ``packed_bytes`` of its file's stream ``WofCompressedData``, whose
+    extents ``extents`` are (none when that one is resident); ``unit_bytes`` is the chunk, which tells the
+    format. ``packed_bytes`` is 0 for all other kinds.
     """
 
     record: int
@@ -48,6 +57,7 @@ class StreamRef:
     extents: tuple[Extent, ...]
     unsupported: str | None
     first_offset: int
+    packed_bytes: int = 0
 
     def to_json(self) -> list[object]:
         """Numbers, texts and None in a list of fixed order; extents flat, a hole is None."""
@@ -65,6 +75,7 @@ class StreamRef:
             flat,
             self.unsupported,
             self.first_offset,
+            self.packed_bytes,
         ]
 
     @classmethod
@@ -73,9 +84,9 @@ class StreamRef:
 
         Whether the extents lie within a volume is checked when they are read.
         """
-        if not isinstance(value, list) or len(value) != 10:
-            raise MalformedInput("a stream reference is not a list of 10 values")
-        record, sequence, name, kind, size, valid, unit, flat, unsupported, first = value
+        if not isinstance(value, list) or len(value) != 11:
+            raise MalformedInput("a stream reference is not a list of 11 values")
+        record, sequence, name, kind, size, valid, unit, flat, unsupported, first, packed = value
         if not isinstance(name, str) or len(name) > _MAX_NAME:
             raise MalformedInput("a stream reference has no name of at most 255 characters")
         if not isinstance(kind, str) or kind not in _KINDS:
@@ -93,6 +104,7 @@ class StreamRef:
             _extents(flat),
             unsupported,
             _number(first, MAX_STREAM_BYTES, "first offset"),
+            _number(packed, MAX_STREAM_BYTES, "packed size"),
         )
         ref._check()
         return ref
@@ -101,17 +113,25 @@ class StreamRef:
         covered = sum(length for _, length in self.extents)
         if self.valid_size > self.size:
             raise MalformedInput(f"a stream of {self.size} bytes has {self.valid_size} valid bytes")
-        if (self.kind is StreamKind.COMPRESSED) != (self.unit_bytes > 0):
+        if (self.kind in _PACKED) != (self.unit_bytes > 0):
             raise MalformedInput(f"a {self.kind} stream has compression units of {self.unit_bytes} bytes")
+        if (self.kind is StreamKind.WOF) != (self.packed_bytes > 0):
+            raise MalformedInput(f"a {self.kind} stream is packed in {self.packed_bytes} bytes")
         if self.unit_bytes & (self.unit_bytes - 1):
             raise MalformedInput(f"a compression unit of {self.unit_bytes} bytes is no power of two")
         if self.kind is StreamKind.RESIDENT:
             if self.extents:
                 raise MalformedInput("a resident stream has extents")
+        elif self.kind is StreamKind.WOF:
+            if self.unit_bytes not in WOF_CHUNKS:
+                raise MalformedInput(f"a WOF stream has chunks of {self.unit_bytes} bytes")
+            if self.extents and not self.packed_bytes <= covered < MAX_STREAM_BYTES:
+                raise MalformedInput(f"the extents cover {covered} of {self.packed_bytes} packed bytes")
         elif self.unsupported is None and not self.size <= covered < MAX_STREAM_BYTES:
             raise MalformedInput(f"the extents cover {covered} bytes of a stream of {self.size}")
 
 
+_PACKED = (StreamKind.COMPRESSED, StreamKind.WOF)
 _KINDS = {kind.value: kind for kind in StreamKind}
 
 

@@ -110,6 +110,7 @@ def _job_columns(spec: JobSpec, now: datetime) -> dict[str, Any]:
         "log_level": spec.log_level.value,
         "backup_manifest": spec.backup_manifest,
         "allow_unencrypted": spec.allow_unencrypted,
+        "upload_streams": spec.upload_streams,
         "cancel_requested": False,
         "created": now,
         "updated": now,

@@ -69,6 +69,7 @@ def job(row: AnyRow, drives: Sequence[AnyRow]) -> Job:
             cancel_requested=row.cancel_requested,
             created=row.created,
             updated=row.updated,
+            upload_streams=row.upload_streams,
         )
     except (ValueError, MalformedInput) as error:
         raise StateUnusable(f"row {row.id} of table job is damaged: {error}") from error

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.engine import Dialect
 
@@ -59,6 +60,7 @@ job = Table(
     Column("cancel_requested", Boolean, nullable=False),
     Column("created", UtcTime, nullable=False),
     Column("updated", UtcTime, nullable=False),
+    Column("upload_streams", Boolean, nullable=False, server_default=false()),
     Index("job_by_created", "created", "id"),
 )
 

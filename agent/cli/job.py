@@ -57,6 +57,7 @@ def job() -> None:
 @click.option("--verbose-log", is_flag=True, help="Also write the verbose log.")
 @click.option("--backup-manifest", is_flag=True, help="Also keep the drive manifest, without its credential.")
 @click.option("--allow-unencrypted", is_flag=True, help="Accept drives without BitLocker.")
+@click.option("--with-streams", is_flag=True, help="Upload alternate data streams too, as FILE:STREAM.")
 @click.option("--draft", is_flag=True, help="Leave the job in Creating; `job ship` releases it.")
 @json_option
 @pass_context
@@ -117,6 +118,8 @@ def _from_request(name: JobName, source: Path, given: dict[str, Any]) -> tuple[J
         settings["log_level"] = LogLevel.VERBOSE
     if given["backup_manifest"]:
         settings["backup_manifest"] = True
+    if given["with_streams"]:
+        settings["upload_streams"] = True
     return replace(read.spec, **settings), True
 
 
@@ -147,6 +150,7 @@ def _from_options(name: JobName, given: dict[str, Any]) -> JobSpec:
         log_level=LogLevel.VERBOSE if given["verbose_log"] else LogLevel.ERROR,
         backup_manifest=given["backup_manifest"],
         allow_unencrypted=given["allow_unencrypted"],
+        upload_streams=given["with_streams"],
         **settings,
     )
 

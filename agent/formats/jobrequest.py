@@ -61,6 +61,7 @@ def read_job_request(
         log_level=_choice(properties, "logLevel", LogLevel.ERROR),
         backup_manifest=properties.flag("backupDriveManifest"),
         allow_unencrypted=unencrypted,
+        upload_streams=properties.flag("uploadStreams"),
     )
     return JobRequest(spec, _asks_to_ship(properties))
 
@@ -77,6 +78,7 @@ def job_to_json(job: Job) -> dict[str, object]:
         "driveList": [_drive_to_json(drive) for drive in job.drives],
         "disposition": job.disposition.value,
         "allowUnencrypted": job.allow_unencrypted,
+        "uploadStreams": job.upload_streams,
         "created": job.created.isoformat(),
         "updated": job.updated.isoformat(),
     }

@@ -56,7 +56,11 @@ class DriveSpec:
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:
-    """What a customer asks for. ``destination`` is needed when a drive has no manifest."""
+    """What a customer asks for. ``destination`` is needed when a drive has no manifest.
+
+    ``upload_streams``: alternate data streams of a whole volume become blobs of their own
+    (``file:stream``) instead of being listed as skipped.
+    """
 
     name: JobName
     drives: tuple[DriveSpec, ...]
@@ -66,6 +70,7 @@ class JobSpec:
     log_level: LogLevel = LogLevel.ERROR
     backup_manifest: bool = False
     allow_unencrypted: bool = False
+    upload_streams: bool = False
 
     def __post_init__(self) -> None:
         """Raises MalformedInput when the parts do not fit together."""
@@ -80,6 +85,10 @@ class JobSpec:
                 )
             if drive.credential is None and not self.allow_unencrypted:
                 raise MalformedInput(f"drive {drive.serial} has no BitLocker key")
+            if drive.manifest_file is not None and self.upload_streams:
+                raise MalformedInput(
+                    f"the manifest of drive {drive.serial} says what is uploaded, not the job"
+                )
             if drive.manifest_hash is not None and not _is_hash(drive.manifest_hash):
                 raise MalformedInput(
                     f"manifestHash of drive {drive.serial} is not 32 (MD5) or 64 (SHA-256) hex digits"
@@ -123,6 +132,7 @@ class Job:
     cancel_requested: bool
     created: datetime
     updated: datetime
+    upload_streams: bool = False
 
     @property
     def percent_complete(self) -> int:

@@ -185,6 +185,7 @@ class Visit:
             diagnostics=job.diagnostics,
             log_level=job.log_level,
             backup_manifest=job.backup_manifest,
+            upload_streams=job.upload_streams,
             store=StoreOrder(settings.store.kind, settings.store.address, settings.store.credential),
             journal=journal_of(settings.state_dir, job.name, drive.serial),
             spool=spool_of(settings.state_dir, job.name, drive.serial),

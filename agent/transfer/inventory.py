@@ -45,16 +45,26 @@ Report = Callable[[int], None]
 
 
 async def of_volume(
-    link: ReaderLink, journal: Journal, destination: Destination, disposition: Disposition, report: Report
+    link: ReaderLink,
+    journal: Journal,
+    destination: Destination,
+    disposition: Disposition,
+    report: Report,
+    *,
+    upload_streams: bool,
 ) -> None:
-    """Every file of the volume, under the destination's prefix."""
+    """Every file of the volume, under the destination's prefix.
+
+    ``upload_streams``: alternate data streams are moved too, as ``file:stream``; else they are listed
+    as skipped.
+    """
     await asyncio.to_thread(journal.begin_inventory)
     seq = 0
     async with aclosing(link.scan()) as batches:
         async for rows in batches:
             found = []
             for row in rows:
-                entry = _entry(seq, row, destination, disposition)
+                entry = _entry(seq, row, destination, disposition, upload_streams=upload_streams)
                 if entry is not None:
                     found.append(entry)
                     seq += 1
@@ -64,7 +74,7 @@ async def of_volume(
 
 
 def _entry(
-    seq: int, row: Any, destination: Destination, disposition: Disposition
+    seq: int, row: Any, destination: Destination, disposition: Disposition, *, upload_streams: bool
 ) -> tuple[Item, Outcome | None] | None:
     """A row of the scan as an item; None for what is not a customer's file."""
     names, modified, flags, note = _checked(row)
@@ -87,7 +97,7 @@ def _entry(
         stream=stream,
         modified=modified,
     )
-    return item, _known_outcome(item, flags, note)
+    return item, _known_outcome(item, flags, note, upload_streams=upload_streams)
 
 
 def _checked(row: Any) -> tuple[list[str], int, str, str]:
@@ -104,14 +114,14 @@ def _filetime(value: int) -> int:
     return value if 0 <= value < 1 << 63 else 0
 
 
-def _known_outcome(item: Item, flags: str, note: str) -> Outcome | None:
+def _known_outcome(item: Item, flags: str, note: str, *, upload_streams: bool) -> Outcome | None:
     """What is settled without reading a byte."""
     stream = item.stream
     if flags == "damaged":
         return _failed(item, BlobStatus.IO_FAILED, f"the file's MFT record is damaged: {note}")
     if flags == "link":
         return _skipped(item, f"a link to {note}; links are recorded and not followed")
-    if stream is not None and stream.name:
+    if stream is not None and stream.name and not upload_streams:
         return _skipped(item, "an alternate data stream; not uploaded")
     if stream is None:
         return _failed(item, BlobStatus.IO_FAILED, "the file has no data stream")

@@ -88,6 +88,7 @@ class UploadOrder:
     diagnostics: ContainerName
     log_level: LogLevel
     backup_manifest: bool
+    upload_streams: bool
     store: StoreOrder
     journal: Path
     spool: Path
@@ -109,6 +110,7 @@ class UploadOrder:
             "diagnostics": str(self.diagnostics),
             "log_level": self.log_level,
             "backup_manifest": self.backup_manifest,
+            "upload_streams": self.upload_streams,
             "store": [self.store.kind, self.store.address, secret.reveal() if secret else None],
             "journal": str(self.journal),
             "spool": str(self.spool),
@@ -132,6 +134,7 @@ class UploadOrder:
             diagnostics=ContainerName.parse(value["diagnostics"]),
             log_level=LogLevel(value["log_level"]),
             backup_manifest=value["backup_manifest"],
+            upload_streams=value["upload_streams"],
             store=StoreOrder(kind, address, Secret(secret) if secret is not None else None),
             journal=Path(value["journal"]),
             spool=Path(value["spool"]),

@@ -22,13 +22,14 @@ from typing import Any
 
 from agent.blobs.opening import open_store
 from agent.blobs.store import BlobStore
-from agent.errors import IngestError, StateUnusable, StoreRefused
+from agent.errors import IngestError, StateUnusable, StoreRefused, WorkerLost
 from agent.formats.lognames import ReportKind
 from agent.model.codes import BlobStatus, DispositionStatus, DriveStatus, LogLevel
 from agent.model.tally import Tally
 from agent.transfer import inventory
 from agent.transfer.books import Books
 from agent.transfer.events import Tell, emit, error_fields, tally_fields
+from agent.transfer.frames import Message
 from agent.transfer.items import Item, ItemState, marker
 from agent.transfer.journal import Journal
 from agent.transfer.link import ReaderLink
@@ -82,7 +83,7 @@ class Uploader:
             volume = str(opened.get("volume"))[:16]
             journal = self._journal = await asyncio.to_thread(self._open_journal, volume)
             if await self._unless_stopped(self._prepare(journal)):
-                await self._move(journal, volume)
+                await self._move(journal, volume, _size(opened))
         if self._cancelled:
             await asyncio.to_thread(
                 journal.close_pending, ItemState.SKIPPED, BlobStatus.FAILED, "the job was cancelled"
@@ -121,6 +122,7 @@ class Uploader:
                 "manifest": f"{order.manifest_file or ''} {order.manifest_hash or ''}",
                 "destination": str(order.destination or ""),
                 "disposition": order.disposition,
+                "streams": str(order.upload_streams),
             },
         )
 
@@ -129,7 +131,12 @@ class Uploader:
         if order.manifest_file is None:
             assert order.destination is not None
             await inventory.of_volume(
-                self._link, journal, order.destination, order.disposition, self._counting
+                self._link,
+                journal,
+                order.destination,
+                order.disposition,
+                self._counting,
+                upload_streams=order.upload_streams,
             )
             return
         taker = inventory.ManifestInventory(self._link, journal, order.serial, self._counting)
@@ -141,7 +148,7 @@ class Uploader:
     def _manifest_copy(self) -> Any:
         return self._order.spool / "manifest.private"
 
-    async def _move(self, journal: Journal, volume: str) -> None:
+    async def _move(self, journal: Journal, volume: str, volume_bytes: int) -> None:
         order = self._order
         books = self._books = Books(journal, self._progress)
         await books.load()
@@ -156,6 +163,7 @@ class Uploader:
             books,
             marker_of=marker_of,
             block_bytes=order.block_bytes,
+            volume_bytes=volume_bytes,
             stop=self.stop,
         )
         keeper = asyncio.create_task(books.keep())
@@ -244,7 +252,14 @@ class Uploader:
         await self._report(journal, error.status, tally, **error_fields(error))
 
 
-_OPENED = ("volume", "label", "dirty", "choice", "protection")
+_OPENED = ("volume", "label", "dirty", "choice", "protection", "confinement")
+
+
+def _size(opened: Message) -> int:
+    size = opened.get("size")
+    if not isinstance(size, int) or size < 0:
+        raise WorkerLost("the reader opened a volume of no size")
+    return size
 
 
 def _ends_the_drive(error: IngestError) -> bool:

@@ -47,6 +47,7 @@ class Drive:
     disposition: Disposition = Disposition.NO_OVERWRITE
     log_level: LogLevel = LogLevel.VERBOSE
     backup_manifest: bool = False
+    upload_streams: bool = False
     allow_unencrypted: bool = True
     give_up_after_s: float = 5.0
     block_bytes: int = 4 * 1024 * 1024
@@ -64,6 +65,7 @@ class Drive:
             diagnostics=ContainerName("waimportexport"),
             log_level=self.log_level,
             backup_manifest=self.backup_manifest,
+            upload_streams=self.upload_streams,
             store=StoreOrder("memory", ""),
             journal=self.work / "journal.sqlite",
             spool=self.work / "logs",

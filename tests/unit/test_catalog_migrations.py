@@ -26,7 +26,14 @@ HELD = {
         INSERT INTO drive VALUES (9, 7, 0, 'WD01', 'WD 01', 'Transferring', NULL, NULL, '\\m.xml', NULL, '',
             'InProgress', 40, 10, 1000, 4, 400, 0, 0, 0, 0, NULL, NULL, NULL);
         INSERT INTO event VALUES (1, '2024-02-03 12:00:00.000000', 'clerk', 'ship-1', NULL, 'job.create', '');
-    """
+    """,
+    "0002": """
+        INSERT INTO job VALUES (7, 'ship-1', 'Transferring', 'data', 'box/', 'rename', 'waimportexport',
+            'Verbose', 1, 1, 0, '2024-02-03 12:00:00.000000', '2024-02-03 12:30:00.000000', 0);
+        INSERT INTO drive VALUES (9, 7, 0, 'WD01', 'WD 01', 'Transferring', NULL, NULL, '\\m.xml', NULL, '',
+            'InProgress', 40, 10, 1000, 4, 400, 0, 0, 0, 0, NULL, NULL, NULL);
+        INSERT INTO event VALUES (1, '2024-02-03 12:00:00.000000', 'clerk', 'ship-1', NULL, 'job.create', '');
+    """,
 }
 
 

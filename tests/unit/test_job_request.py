@@ -302,6 +302,7 @@ def test_answer_before_the_transfer_tells_nothing_of_a_transfer() -> None:
         ],
         "disposition": "rename",
         "allowUnencrypted": False,
+            "uploadStreams": False,
         "created": "2024-02-03T12:00:00+00:00",
         "updated": "2024-02-03T12:00:00+00:00",
         "destination": "data/box/",

@@ -51,6 +51,7 @@ async def _peak(files: int, folder: Path) -> int:
             Destination.parse("box"),
             Disposition.NO_OVERWRITE,
             lambda found: None,
+            upload_streams=False,
         )
         after, moved = (-1, -1), 0
         while page := journal.pending(after):

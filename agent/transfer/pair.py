@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import Any
 
 from agent.errors import WorkerLost
+from agent.transfer.endings import ending
 from agent.transfer.orders import ReaderOrder, UploadOrder
 from agent.transfer.ring import Ring
 
@@ -26,6 +27,8 @@ LAST_WORDS_S = 5.0
 TAIL_BYTES = 8192
 LAST_EVENTS = frozenset({"finished", "paused", "interrupted"})
 _KEPT_ENVIRONMENT = ("PATH", "PYTHONPATH", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "TMPDIR")
+_READER_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+"""No thread runs before the reader's walls go up, and its address space is what it uses."""
 _UPLOADER_ENVIRONMENT = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy")
 
 
@@ -46,7 +49,7 @@ class Pair:
             reading = await _spawn(
                 "agent.transfer.reader",
                 [device_fd, ring.fd, theirs.fileno(), order_read],
-                _environment(_KEPT_ENVIRONMENT),
+                _environment(_KEPT_ENVIRONMENT) | _READER_ENVIRONMENT,
                 stdin=DEVNULL,
                 stdout=DEVNULL,
             )
@@ -79,12 +82,14 @@ class Pair:
                 return
         code = await self._uploader.wait()
         tail = await self._tails[1]
-        raise WorkerLost(f"the uploader process ended with code {code}: {tail or 'it said nothing'}")
+        raise WorkerLost(f"the uploader process ended: {ending(code, tail) or 'it said nothing'}")
 
     async def reader_said(self) -> str:
-        """The last line that a reader which has ended wrote to standard error."""
+        """How the reader ended and the last line that it wrote to standard error; empty while it runs."""
         try:
-            return await asyncio.wait_for(asyncio.shield(self._tails[0]), LAST_WORDS_S)
+            async with asyncio.timeout(LAST_WORDS_S):
+                last_line = await asyncio.shield(self._tails[0])
+                return ending(await self._reader.wait(), last_line)
         except TimeoutError:
             return ""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from agent.transfer.sandbox.limits import MIB
 
-MEMORY_BYTES = 512 * MIB
+MEMORY_BYTES = 768 * MIB
 """Beyond the ring and the libraries."""
-CPU_BASE_S = 900
+CPU_BASE_S = 1800
 SLOWEST_BYTES_PER_S = 1_000_000
 """No format takes longer: the slowest, LZX, gives several times as much for a second of CPU time."""
 SCRATCH_BASE_BYTES = 64 * MIB

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from agent.transfer.sandbox import landlock, limits, seccomp
+from agent.transfer.sandbox.imports import import_late_modules
 from agent.transfer.sandbox.kernel import Lacking
 
 OPEN_FILES = 64
+ENTERED = "agent.sandbox.enter"
+"""The audit event (sys.addaudithook) after which nothing can be imported or opened any more."""
 
 Wall = Callable[[], str]
 """Puts itself in force and says so. Raises Lacking or OSError when it cannot."""
@@ -53,6 +57,7 @@ def enter(
     ``dies_with_parent`` it ends when the thread that started it does. A wall that the kernel lacks or
     refuses is told in the result; nothing is raised for it.
     """
+    import_late_modules()
     # Landlock hides /proc, and the filter forbids the calls that walls are made of: they come last.
     walls: list[tuple[str, Wall | None]] = [
         ("no new privileges", limits.forgo_privileges),
@@ -66,7 +71,9 @@ def enter(
         ("Landlock", landlock.restrict),
         ("seccomp", seccomp.install),
     ]
-    return _raise([(name, wall) for name, wall in walls if wall is not None])
+    confinement = _raise([(name, wall) for name, wall in walls if wall is not None])
+    sys.audit(ENTERED)
+    return confinement
 
 
 def _raise(walls: list[tuple[str, Wall]]) -> Confinement:

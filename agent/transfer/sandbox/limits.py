@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 import signal
@@ -38,7 +39,7 @@ def drop_capabilities() -> str:
 def hide_memory() -> str:
     """No core dump, and no other process of the user may look inside."""
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _set(resource.RLIMIT_CORE, 0, 0)
     return "no core dumps"
 
 
@@ -82,8 +83,15 @@ def _lower(kind: int, bound: int, grace: int = 0) -> int:
     soft, hard = (_finite(value) for value in resource.getrlimit(kind))
     hard = min(hard, bound + grace)
     soft = min(soft, hard, bound)
-    resource.setrlimit(kind, (soft, hard))
+    _set(kind, soft, hard)
     return soft
+
+
+def _set(kind: int, soft: int, hard: int) -> None:
+    try:
+        resource.setrlimit(kind, (soft, hard))
+    except ValueError:  # what the standard library makes of EPERM
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM)) from None
 
 
 def _finite(value: int) -> int:

@@ -17,6 +17,8 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "sendto": (44, 206),
     "recvfrom": (45, 207),
     "shutdown": (48, 210),
+    "getsockname": (51, 204),
+    "getpeername": (52, 205),
     "mmap": (9, 222),
     "mprotect": (10, 226),
     "munmap": (11, 215),

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from typing import Final, Protocol
 
 from agent.errors import DiskOperationFailed, UnreadableSectors
+
+MAX_READ_AHEAD_BYTES: Final = 8 * 1024 * 1024
+"""The most that one hint makes the system read before it is asked for."""
+
+ALIGNMENT_BYTES: Final = 4096
+"""A page, and a multiple of every sector: where buffers begin that a device may write into itself."""
 
 
 class BlockSource(Protocol):
@@ -35,6 +45,54 @@ class BlockSource(Protocol):
         ...
 
 
+def read_ahead(source: BlockSource, offset: int, length: int) -> None:
+    """A hint that a range will be asked for soon; at most MAX_READ_AHEAD_BYTES of it are acted on.
+
+    A source that can use it has a method ``read_ahead(offset, length)``, which returns at once and
+    never fails; for any other nothing happens.
+    """
+    hint: Callable[[int, int], None] | None = getattr(source, "read_ahead", None)
+    if hint is not None:
+        hint(offset, length)
+
+
+_wished: ContextVar[bool] = ContextVar("wished", default=False)
+
+
+@contextmanager
+def wishing() -> Iterator[None]:
+    """Reads inside are convenient and not needed: what fails is not worth a second try.
+
+    So a cache may ask for a whole window, and a failing drive is only pressed for the bytes that
+    somebody waits for. Holds for the calling thread, through all layers.
+    """
+    token = _wished.set(True)
+    try:
+        yield
+    finally:
+        _wished.reset(token)
+
+
+def is_wish() -> bool:
+    """Whether the read at hand is made inside ``wishing``."""
+    return _wished.get()
+
+
+def aligned_buffer(length: int) -> memoryview:
+    """``length`` writable zero bytes that begin at a multiple of ALIGNMENT_BYTES.
+
+    Out of the heap: a map of its own costs a page fault for each page, 30 times as much.
+    """
+    view = memoryview(bytearray(length + ALIGNMENT_BYTES))
+    skip = -address_of(view) % ALIGNMENT_BYTES
+    return view[skip : skip + length]
+
+
+def address_of(buffer: memoryview) -> int:
+    """Where a writable, contiguous buffer of at least one byte begins in memory."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+
+
 def check_range(source: BlockSource, offset: int, length: int) -> None:
     """Raises DiskOperationFailed unless [offset, offset + length) lies within the source."""
     if offset < 0 or length < 0 or offset + length > source.size_bytes:
@@ -52,12 +110,20 @@ def read(source: BlockSource, offset: int, length: int) -> bytes:
 
 
 class FdSource:
-    """An open file descriptor of a device or an image. The caller opened it read-only and closes it."""
+    """An open file descriptor of a device or an image, read through the page cache of the system.
+
+    The caller opened it read-only and closes it.
+    """
+
+    is_direct = False
 
     def __init__(self, fd: int, size_bytes: int, sector_size: int = 512) -> None:
         self._fd = fd
         self.size_bytes = size_bytes
         self.sector_size = sector_size
+        # The drive is read in the order in which it lies; a pipe of a test has no such thing.
+        with suppress(OSError):
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         check_range(self, offset, len(buffer))
@@ -72,6 +138,12 @@ class FdSource:
             if got == 0:
                 raise UnreadableSectors(offset + done, len(buffer) - done, "the device ended early")
             done += got
+
+    def read_ahead(self, offset: int, length: int) -> None:
+        length = min(length, MAX_READ_AHEAD_BYTES, self.size_bytes - offset)
+        if offset >= 0 and length > 0:
+            with suppress(OSError):
+                os.posix_fadvise(self._fd, offset, length, os.POSIX_FADV_WILLNEED)
 
 
 class SubSource:
@@ -88,6 +160,10 @@ class SubSource:
     def read_into(self, offset: int, buffer: memoryview) -> None:
         check_range(self, offset, len(buffer))
         self._parent.read_into(self.start + offset, buffer)
+
+    def read_ahead(self, offset: int, length: int) -> None:
+        if 0 <= offset < self.size_bytes:
+            read_ahead(self._parent, self.start + offset, min(length, self.size_bytes - offset))
 
 
 class BytesSource:

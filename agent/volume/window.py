@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.errors import UnreadableSectors
-from agent.volume.block import BlockSource, check_range
+from agent.volume.block import BlockSource, aligned_buffer, check_range, wishing
 
 DEFAULT_WINDOW_BYTES = 512 * 1024
 """Where bulk decryption is fastest, and a fair price of one seek."""
@@ -17,7 +17,7 @@ class WindowCache:
     Neighbouring small files and MFT records so cost one read of the layer below. A read of a window
     or more goes straight through into the caller's buffer and is not kept. Where a window cannot be
     read as a whole, exactly the bytes that were asked for are tried, so that a bad sector costs the
-    files that lie on it and not their neighbours.
+    files that lie on it and not their neighbours; a window is only a wish (see ``block.wishing``).
 
     Thread-safe without a lock: the kept windows are one immutable tuple that is replaced; a race
     costs a second read at worst.
@@ -58,7 +58,8 @@ class WindowCache:
             if pair[0] == index:
                 return pair[1]
         start = index * self._window_bytes
-        window = memoryview(bytearray(min(self._window_bytes, self.size_bytes - start)))
-        self._source.read_into(start, window)
+        window = aligned_buffer(min(self._window_bytes, self.size_bytes - start))
+        with wishing():
+            self._source.read_into(start, window)
         self._kept = ((index, window), *kept[: KEPT_WINDOWS - 1])
         return window

@@ -1,0 +1,376 @@
+"""The real reader behind its walls: what the kernel says of it, and what its death looks like.
+
+Hostile code inside of the reader is played by a ``sitecustomize`` on PYTHONPATH: it waits for the audit
+event of the sandbox, and then does what an attacker would, with all that the reader holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.catalog import Catalog, open_catalog
+from agent.config import Settings, StoreSettings, TransferSettings
+from agent.devices.fake import FakeSource
+from agent.errors import WorkerLost
+from agent.model.codes import Disposition
+from agent.model.identity import JobName, SerialNumber
+from agent.model.job import Destination, DriveSpec, JobSpec
+from agent.model.keys import Credential, RecoveryPassword
+from agent.model.states import DriveState
+from agent.station import visit as visit_module
+from agent.station.visit import MAX_CRASHES, Visit
+from agent.transfer.frames import BlockingChannel
+from agent.transfer.orders import ReaderOrder
+from agent.transfer.pair import Pair
+from agent.transfer.ring import Ring
+from agent.transfer.sandbox.confinement import ENTERED
+from fixtures import demo_disk
+from tests.kit import images
+
+CHECKOUT = Path(__file__).parents[2]
+WAIT_S = 60
+JOB, SERIAL = JobName.parse("box"), SerialNumber.parse("S1")
+SECRET = "correct horse battery staple"
+
+
+@dataclass
+class Log:
+    """Keeps what was logged."""
+
+    lines: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def bind(self, **_: Any) -> Log:
+        return self
+
+    def info(self, event: str, **fields: Any) -> None:
+        self.lines.append((event, fields))
+
+    warning = error = info
+
+    def named(self, event: str) -> list[dict[str, Any]]:
+        return [fields for name, fields in self.lines if name == event]
+
+
+@dataclass
+class Bench:
+    """A catalog with one job for one drive that is plugged in."""
+
+    catalog: Catalog
+    source: FakeSource
+    settings: Settings
+    log: Log = field(default_factory=Log)
+
+    async def visit(self) -> Visit:
+        """Work the drive to its end, or until its workers were lost too often."""
+        (device,) = await self.source.devices()
+        job = await self.catalog.job(JOB)
+        visit = Visit(self.catalog, self.source, self.settings, self.log, device, job, patient=False)
+        async with asyncio.timeout(WAIT_S):
+            await visit.run()
+        return visit
+
+    async def state(self) -> DriveState:
+        return (await self.catalog.job(JOB)).drive(SERIAL).state
+
+    @property
+    def losses(self) -> list[str]:
+        return [fields["detail"] for fields in self.log.named("worker.lost")]
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    settings = Settings(
+        state_dir=tmp_path / "state",
+        store=StoreSettings("directory", str(tmp_path / "blobs")),
+        transfer=TransferSettings(give_up_after_s=2),
+    )
+    spec = JobSpec(
+        name=JOB,
+        drives=(DriveSpec(SERIAL, None),),
+        destination=Destination.parse("box-data"),
+        disposition=Disposition.RENAME,
+        allow_unencrypted=True,
+    )
+    source = FakeSource()
+    source.plug("1", images.unpack("demo", tmp_path), "S1")
+    async with open_catalog(tmp_path / "state/catalog.sqlite", tmp_path / "state/key") as catalog:
+        await catalog.create_job(spec, ship=True, who="test")
+        yield Bench(catalog, source, settings)
+
+
+@dataclass
+class Site:
+    """A folder whose ``sitecustomize`` every worker runs; ``told`` is what it wrote."""
+
+    folder: Path
+    monkeypatch: pytest.MonkeyPatch
+
+    def put(self, code: str) -> None:
+        """Code that may use ``tell(text)`` and is run by all workers before anything else."""
+        log = self.folder / "told"
+        (self.folder / "sitecustomize.py").write_text(
+            "import ctypes, os, sys\n"
+            f"log = os.open({str(log)!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)\n"
+            "def tell(text):\n    os.write(log, text.encode() + b'\\n')\n" + code
+        )
+        self.monkeypatch.setenv("PYTHONPATH", str(self.folder), prepend=os.pathsep)
+
+    def strike(self, what: str, *, times: int) -> None:
+        """The first readers do ``what`` (an expression) as soon as they are confined."""
+        self.put(
+            f"marks = [{str(self.folder)!r} + f'/mark{{n}}' for n in range({times})]\n"
+            "def claim(path):\n"
+            "    try:\n        os.close(os.open(path, os.O_CREAT | os.O_EXCL))\n"
+            "    except FileExistsError:\n        return False\n"
+            "    return True\n"
+            "if 'agent.transfer.reader' in ' '.join(sys.orig_argv) and any(map(claim, marks)):\n"
+            f"    def fail(error):\n        raise error\n"
+            f"    def hook(event, arguments):\n        if event == {ENTERED!r}:\n            {what}\n"
+            "    sys.addaudithook(hook)\n"
+        )
+
+    @property
+    def told(self) -> list[str]:
+        return (self.folder / "told").read_text("utf-8").splitlines()
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    return Site(folder, monkeypatch)
+
+
+async def test_the_walls_of_the_reader_stand_in_the_station_s_log(bench: Bench) -> None:
+    visit = await bench.visit()
+    assert visit.outcome is None
+    assert await bench.state() is DriveState.COMPLETED
+    (opened,) = bench.log.named("opened")
+    said = opened["confinement"]
+    assert said.startswith("no new privileges, no core dumps, ends with its parent, memory <= ")
+    if "lacking" not in said:
+        assert "Landlock ABI " in said
+        assert "seccomp (" in said
+
+
+@contextmanager
+def reader_of(image: Path, credential: Credential | None = None) -> Iterator[tuple[int, BlockingChannel]]:
+    """A reader as the station starts it, and the uploader's end of its socket."""
+    order = ReaderOrder(image.stat().st_size, 512, 64, credential, allow_unencrypted=True)
+    ring = Ring.create(64)
+    ours, theirs = socket.socketpair()
+    device = os.open(image, os.O_RDONLY)
+    order_read, order_write = os.pipe()
+    os.write(order_write, json.dumps(order.to_json()).encode("ascii"))
+    os.close(order_write)
+    fds = [device, ring.fd, theirs.fileno(), order_read]
+    with subprocess.Popen(
+        [sys.executable, "-m", "agent.transfer.reader", *map(str, fds)],
+        pass_fds=fds,
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+        cwd=CHECKOUT,
+        stderr=subprocess.PIPE,
+    ) as process:
+        for fd in (device, order_read):
+            os.close(fd)
+        theirs.close()
+        channel = BlockingChannel(ours)
+        try:
+            yield process.pid, channel
+        finally:
+            channel.close()
+            ours.close()
+            ring.close()
+            process.communicate(timeout=WAIT_S)
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RecoveryPassword]:
+    folder = tmp_path_factory.mktemp("disk")
+    demo_disk(folder / "disk.img", key_out=folder / "key.txt")
+    return folder / "disk.img", RecoveryPassword.parse((folder / "key.txt").read_text("ascii").strip())
+
+
+def test_the_kernel_says_that_the_reader_is_confined(disk: tuple[Path, RecoveryPassword]) -> None:
+    with reader_of(*disk) as (pid, channel):
+        opened = channel.receive()
+        assert opened is not None
+        assert opened["is"] == "opened"
+        status = dict(
+            line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text("ascii").splitlines()
+        )
+        limits = Path(f"/proc/{pid}/limits").read_text("ascii")
+    if "lacking" in opened["confinement"]:
+        pytest.skip(f"this machine does not have all walls: {opened['confinement']}")
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+    assert int(status["CapEff"], 16) == 0
+    rows = {row[:26].strip(): row[26:].split()[0] for row in limits.splitlines()[1:]}
+    assert rows["Max core file size"] == "0"
+    assert "unlimited" not in {
+        rows[name] for name in ("Max cpu time", "Max file size", "Max address space", "Max open files")
+    }
+
+
+def test_the_reader_holds_nothing_open_but_the_drive_read_only_and_its_pipes(
+    disk: tuple[Path, RecoveryPassword],
+) -> None:
+    image, credential = disk
+    with reader_of(image, credential) as (pid, channel):
+        assert channel.receive() is not None
+        place = Path(f"/proc/{pid}")
+        links = {each.name: os.readlink(each) for each in (place / "fd").iterdir()}
+        (device,) = [fd for fd, link in links.items() if link == str(image)]
+        flags = (place / "fdinfo" / device).read_text("ascii").splitlines()[1]
+        arguments = (place / "cmdline").read_bytes()
+    assert int(flags.split()[1], 8) & os.O_ACCMODE == os.O_RDONLY
+    others = [link for fd, link in links.items() if int(fd) > 2 and fd != device]
+    assert all(link.startswith("socket:") or link.endswith("(deleted)") for link in others), others
+    assert credential.secret.reveal().encode() not in arguments
+
+
+async def test_the_reader_s_environment_holds_no_credential_and_no_proxy(
+    bench: Bench, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:word@proxy.invalid")
+    monkeypatch.setenv("INGEST_AGENT_STORE_CREDENTIAL_FILE", "/nowhere")
+    site.strike("tell(' '.join(os.environ))", times=1)
+    await bench.visit()
+    (names,) = site.told
+    assert "OPENBLAS_NUM_THREADS" in names
+    assert "PROXY" not in names
+    assert "INGEST_AGENT" not in names
+
+
+LATE = f"""
+confined = False
+def hook(event, arguments):
+    global confined
+    if event == {ENTERED!r}:
+        confined = True
+        tell('entered')
+    elif confined and event in ('import', 'open'):
+        tell(event + ' ' + str(arguments[0]))
+sys.addaudithook(hook)
+"""
+
+
+async def test_the_reader_imports_and_opens_nothing_once_it_is_confined(bench: Bench, site: Site) -> None:
+    """A module that is imported late is one that is missing, on some drive, some day."""
+    site.put(LATE)
+    await bench.visit()
+    assert await bench.state() is DriveState.COMPLETED
+    assert site.told == ["entered"]
+
+
+async def test_nor_does_it_for_a_bitlocker_disk_with_trouble(
+    bench: Bench, site: Site, disk: tuple[Path, RecoveryPassword]
+) -> None:
+    site.put(LATE)
+    image, credential = disk
+    other = SerialNumber.parse("S2")
+    spec = JobSpec(
+        name=JobName.parse("box2"),
+        drives=(DriveSpec(other, credential),),
+        destination=Destination.parse("box2-data"),
+        disposition=Disposition.RENAME,
+    )
+    await bench.catalog.create_job(spec, ship=True, who="test")
+    bench.source.pull("1")
+    bench.source.plug("2", image, "S2")
+    (device,) = await bench.source.devices()
+    job = await bench.catalog.job(spec.name)
+    visit = Visit(bench.catalog, bench.source, bench.settings, bench.log, device, job, patient=False)
+    await visit.run()
+    assert visit.outcome is None
+    assert site.told == ["entered"]
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        (
+            "os.execv('/bin/sh', ['sh'])",
+            "signal 31 (SIGSYS): it asked the kernel for what its sandbox forbids",
+        ),
+        ("ctypes.string_at(8)", "signal 11 (SIGSEGV): it crashed"),
+        ("bytearray(1 << 40)", "it needed more memory than it may have in sitecustomize, line "),
+        (f"fail(ValueError({SECRET!r}))", "a bug of ingest-agent: ValueError in sitecustomize, line "),
+    ],
+    ids=["attack", "crash", "memory", "bug"],
+)
+async def test_a_reader_that_dies_is_one_event_with_a_sentence_and_is_tried_again(
+    bench: Bench, site: Site, what: str, words: str
+) -> None:
+    site.strike(what, times=1)
+    visit = await bench.visit()
+    (loss,) = bench.losses
+    assert loss.startswith(f"the reader process ended: {words}")
+    assert SECRET not in str(bench.log.lines)
+    assert visit.outcome is None
+    assert await bench.state() is DriveState.COMPLETED
+
+
+async def test_a_drive_that_kills_every_reader_is_one_finding_on_that_drive(bench: Bench, site: Site) -> None:
+    site.strike("os.execv('/bin/sh', ['sh'])", times=MAX_CRASHES)
+    visit = await bench.visit()
+    assert len(bench.losses) == MAX_CRASHES
+    assert isinstance(visit.outcome, WorkerLost)
+    assert "SIGSYS" in visit.outcome.line()
+    assert "`drive resolve`" in visit.outcome.line()
+    assert await bench.state() is DriveState.FAULTED
+
+
+def _let_the_first_reader_die_of(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = [number]
+    real = Pair.start
+
+    async def start(*arguments: Any) -> Pair:
+        pair = await real(*arguments)
+        if left:
+            os.kill(_reader_pid(), left.pop())
+        return pair
+
+    monkeypatch.setattr(visit_module.Pair, "start", start)
+
+
+def _reader_pid() -> int:
+    """The child of this process that is, or is about to become, a reader."""
+    while True:
+        for place in Path("/proc").glob("[0-9]*"):
+            try:
+                parent = int((place / "stat").read_text("ascii", "replace").rpartition(")")[2].split()[1])
+                if parent == os.getpid() and b"agent.transfer.reader" in (place / "cmdline").read_bytes():
+                    return int(place.name)
+            except OSError:
+                continue
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (signal.SIGKILL, "signal 9 (SIGKILL): it was killed from outside, or by the kernel"),
+        (signal.SIGSYS, "signal 31 (SIGSYS): it asked the kernel"),
+    ],
+)
+async def test_a_reader_that_is_killed_is_one_event_that_names_the_signal(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, number: int, words: str
+) -> None:
+    _let_the_first_reader_die_of(number, monkeypatch)
+    visit = await bench.visit()
+    (loss,) = bench.losses
+    assert loss.startswith(f"the reader process ended: {words}")
+    assert visit.outcome is None
+    assert await bench.state() is DriveState.COMPLETED

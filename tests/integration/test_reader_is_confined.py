@@ -10,11 +10,7 @@ import asyncio
 import json
 import os
 import signal
-import socket
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,19 +24,15 @@ from agent.errors import WorkerLost
 from agent.model.codes import Disposition
 from agent.model.identity import JobName, SerialNumber
 from agent.model.job import Destination, DriveSpec, JobSpec
-from agent.model.keys import Credential, RecoveryPassword
+from agent.model.keys import RecoveryPassword
 from agent.model.states import DriveState
 from agent.station import visit as visit_module
 from agent.station.visit import MAX_CRASHES, Visit
-from agent.transfer.frames import BlockingChannel
-from agent.transfer.orders import ReaderOrder
 from agent.transfer.pair import Pair
-from agent.transfer.ring import Ring
 from agent.transfer.sandbox.confinement import ENTERED
 from fixtures import demo_disk
 from tests.kit import images
 
-CHECKOUT = Path(__file__).parents[2]
 WAIT_S = 60
 JOB, SERIAL = JobName.parse("box"), SerialNumber.parse("S1")
 SECRET = "correct horse battery staple"
@@ -128,9 +120,10 @@ class Site:
         )
         self.monkeypatch.setenv("PYTHONPATH", str(self.folder), prepend=os.pathsep)
 
-    def strike(self, what: str, *, times: int) -> None:
-        """The first readers do ``what`` (an expression) as soon as they are confined."""
+    def strike(self, what: str, *, times: int, before: str = "") -> None:
+        """The first readers do ``what`` (an expression) as soon as they are confined, ``before`` at once."""
         self.put(
+            f"{before}\n"
             f"marks = [{str(self.folder)!r} + f'/mark{{n}}' for n in range({times})]\n"
             "def claim(path):\n"
             "    try:\n        os.close(os.open(path, os.O_CREAT | os.O_EXCL))\n"
@@ -166,37 +159,6 @@ async def test_the_walls_of_the_reader_stand_in_the_station_s_log(bench: Bench) 
         assert "seccomp (" in said
 
 
-@contextmanager
-def reader_of(image: Path, credential: Credential | None = None) -> Iterator[tuple[int, BlockingChannel]]:
-    """A reader as the station starts it, and the uploader's end of its socket."""
-    order = ReaderOrder(image.stat().st_size, 512, 64, credential, allow_unencrypted=True)
-    ring = Ring.create(64)
-    ours, theirs = socket.socketpair()
-    device = os.open(image, os.O_RDONLY)
-    order_read, order_write = os.pipe()
-    os.write(order_write, json.dumps(order.to_json()).encode("ascii"))
-    os.close(order_write)
-    fds = [device, ring.fd, theirs.fileno(), order_read]
-    with subprocess.Popen(
-        [sys.executable, "-m", "agent.transfer.reader", *map(str, fds)],
-        pass_fds=fds,
-        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
-        cwd=CHECKOUT,
-        stderr=subprocess.PIPE,
-    ) as process:
-        for fd in (device, order_read):
-            os.close(fd)
-        theirs.close()
-        channel = BlockingChannel(ours)
-        try:
-            yield process.pid, channel
-        finally:
-            channel.close()
-            ours.close()
-            ring.close()
-            process.communicate(timeout=WAIT_S)
-
-
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RecoveryPassword]:
     folder = tmp_path_factory.mktemp("disk")
@@ -204,19 +166,26 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RecoveryPasswo
     return folder / "disk.img", RecoveryPassword.parse((folder / "key.txt").read_text("ascii").strip())
 
 
-def test_the_kernel_says_that_the_reader_is_confined(disk: tuple[Path, RecoveryPassword]) -> None:
-    with reader_of(*disk) as (pid, channel):
-        opened = channel.receive()
-        assert opened is not None
-        assert opened["is"] == "opened"
-        status = dict(
-            line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text("ascii").splitlines()
-        )
-        limits = Path(f"/proc/{pid}/limits").read_text("ascii")
+async def test_the_kernel_says_that_the_reader_is_confined(bench: Bench, site: Site) -> None:
+    """The reader waits behind its walls, at a pipe, until it has been looked at."""
+    gate = site.folder / "gate"
+    os.mkfifo(gate)
+    opened_gate = f"gate = os.open({str(gate)!r}, os.O_RDWR)"
+    site.strike("tell(str(os.getpid())); os.read(gate, 1)", times=1, before=opened_gate)
+    visit = asyncio.create_task(bench.visit())
+    while not (site.folder / "told").exists() or not site.told:  # noqa: ASYNC110 - another process writes it
+        await asyncio.sleep(0.05)
+    place = Path("/proc") / site.told[0]
+    status = dict(line.split(":\t", 1) for line in (place / "status").read_text("ascii").splitlines())
+    limits = (place / "limits").read_text("ascii")
+    gate.write_bytes(b"x")
+    await visit
+    (opened,) = bench.log.named("opened")
     if "lacking" in opened["confinement"]:
         pytest.skip(f"this machine does not have all walls: {opened['confinement']}")
     assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
     assert int(status["CapEff"], 16) == 0
+    assert status["Threads"] == "1", "what runs before the walls is not behind all of them"
     rows = {row[:26].strip(): row[26:].split()[0] for row in limits.splitlines()[1:]}
     assert rows["Max core file size"] == "0"
     assert "unlimited" not in {
@@ -224,21 +193,34 @@ def test_the_kernel_says_that_the_reader_is_confined(disk: tuple[Path, RecoveryP
     }
 
 
-def test_the_reader_holds_nothing_open_but_the_drive_read_only_and_its_pipes(
-    disk: tuple[Path, RecoveryPassword],
+HELD = """
+import fcntl, json, stat
+def held(fd):
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return None
+    mode = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
+    return [stat.S_ISREG(status.st_mode), status.st_nlink, status.st_ino, mode]
+"""
+
+
+async def test_the_reader_holds_nothing_open_but_the_drive_read_only_and_files_without_a_name(
+    bench: Bench, site: Site
 ) -> None:
-    image, credential = disk
-    with reader_of(image, credential) as (pid, channel):
-        assert channel.receive() is not None
-        place = Path(f"/proc/{pid}")
-        links = {each.name: os.readlink(each) for each in (place / "fd").iterdir()}
-        (device,) = [fd for fd, link in links.items() if link == str(image)]
-        flags = (place / "fdinfo" / device).read_text("ascii").splitlines()[1]
-        arguments = (place / "cmdline").read_bytes()
-    assert int(flags.split()[1], 8) & os.O_ACCMODE == os.O_RDONLY
-    others = [link for fd, link in links.items() if int(fd) > 2 and fd != device]
-    assert all(link.startswith("socket:") or link.endswith("(deleted)") for link in others), others
-    assert credential.secret.reveal().encode() not in arguments
+    site.strike(
+        "tell(json.dumps([held(fd) for fd in range(3, 4096) if fd != log and held(fd)]))",
+        times=1,
+        before=HELD,
+    )
+    (device,) = await bench.source.devices()
+    fd = await bench.source.open(device)
+    inode = os.fstat(fd).st_ino
+    os.close(fd)
+    await bench.visit()
+    (told,) = site.told
+    named = [held[2:] for held in json.loads(told) if held[0] and held[1] > 0]
+    assert named == [[inode, os.O_RDONLY]]
 
 
 async def test_the_reader_s_environment_holds_no_credential_and_no_proxy(
@@ -246,7 +228,7 @@ async def test_the_reader_s_environment_holds_no_credential_and_no_proxy(
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://user:word@proxy.invalid")
     monkeypatch.setenv("INGEST_AGENT_STORE_CREDENTIAL_FILE", "/nowhere")
-    site.strike("tell(' '.join(os.environ))", times=1)
+    site.strike("tell(' '.join([*os.environ, *sys.orig_argv]))", times=1)
     await bench.visit()
     (names,) = site.told
     assert "OPENBLAS_NUM_THREADS" in names

@@ -180,9 +180,7 @@ class ReadPlan:
         self._position = place
         run.index += 1
         if run.index < run.end:
-            # Pieces ascend; of a caller whose pieces do not, the head must not go back all the same.
-            following = max(place, run.place(run.pieces[run.index][0]))
-            heapreplace(lane.runs, (following, number, run, opened))
+            heapreplace(lane.runs, (run.place(run.pieces[run.index][0]), number, run, opened))
         else:
             heappop(lane.runs)
             self._follow(opened)

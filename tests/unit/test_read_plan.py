@@ -1,0 +1,544 @@
+"""The read plan: every piece once, direct reads hold what they say, the head sweeps forward."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.volume.ntfs import StreamKind, StreamRef
+from agent.volume.plan import Blocks, Part, ReadPlan, Request, Want, requests, seek_bytes
+from benchmarks.read_plan import figures
+
+KIB = 1024
+MIB = KIB * KIB
+Extents = tuple[tuple[int | None, int], ...]
+DIRECT = (StreamKind.PLAIN, StreamKind.SPARSE)
+
+
+def stream(
+    *extents: tuple[int | None, int],
+    size: int | None = None,
+    valid: int | None = None,
+    kind: StreamKind = StreamKind.PLAIN,
+    first: int | None = None,
+    unsupported: str | None = None,
+    packed: int = 0,
+) -> StreamRef:
+    """A stream that begins at its first extent, as the scan makes it."""
+    size = sum(length for _, length in extents) if size is None else size
+    if first is None:
+        first = next((place for place, _ in extents if place is not None), 5 * KIB)
+    unit = {StreamKind.COMPRESSED: 65536, StreamKind.WOF: 4096}.get(kind, 0)
+    valid = size if valid is None else valid
+    return StreamRef(40, 1, "", kind, size, valid, unit, extents, unsupported, first, packed)
+
+
+def whole(key: int, ref: StreamRef) -> Want:
+    return Want(key, ref, ((0, ref.size),))
+
+
+def small(key: int, place: int, size: int = 4 * KIB) -> Want:
+    return whole(key, stream((place, -(-size // 4096) * 4096), size=size))
+
+
+def keys(request: Request) -> list[int]:
+    return [part.key for part in request.parts]
+
+
+def drain(plan: ReadPlan) -> list[Request]:
+    return list(iter(plan.take, None))
+
+
+# --- what neighbours become
+
+
+def test_neighbouring_small_files_are_one_request() -> None:
+    (request,) = requests([small(1, 8192, 5000), small(2, 16384, 100), small(3, 20480, 4096)])
+    assert request == Request(8192, 16384, (Part(1, 0, 0), Part(2, 0, 8192), Part(3, 0, 12288)), True)
+
+
+def test_a_gap_within_the_bound_is_read_over_and_a_wider_one_is_not() -> None:
+    near, far = 4096 + 8192, 4096 + 8192 + 1
+    assert [keys(r) for r in requests([small(1, 0), small(2, near)], max_gap_bytes=8192)] == [[1, 2]]
+    assert [keys(r) for r in requests([small(1, 0), small(2, far)], max_gap_bytes=8192)] == [[1], [2]]
+
+
+def test_a_request_of_small_files_is_no_longer_than_the_window() -> None:
+    wants = [small(n, n * 4096) for n in range(10)]
+    found = list(requests(wants, window_bytes=16 * KIB))
+    assert [keys(request) for request in found] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+def test_a_small_file_is_not_joined_over_a_piece_that_lies_between() -> None:
+    large = stream((8192, 8192), (10 * MIB, 8192))
+    wants = [small(1, 4096), Want(2, large, Blocks(large.size, 8192)), small(3, 16384)]
+    assert [keys(request) for request in requests(wants)] == [[1], [2], [3], [2]]
+
+
+def test_pieces_of_one_want_are_not_joined() -> None:
+    ref = stream((4096, 65536))
+    found = list(requests([Want(7, ref, Blocks(65536, 32768))]))
+    assert [(r.start, r.length, r.parts, r.is_direct) for r in found] == [
+        (4096, 32768, (Part(7, 0, 0),), True),
+        (36864, 32768, (Part(7, 1, 0),), True),
+    ]
+
+
+def test_files_that_claim_the_same_bytes_are_both_within_the_request() -> None:
+    (request,) = requests([small(1, 4096, 40_000), small(2, 8192)])
+    assert request == Request(4096, 40960, (Part(1, 0, 0), Part(2, 0, 4096)), True)
+
+
+def test_a_start_within_a_page_is_rounded_down_and_the_part_says_where_it_begins() -> None:
+    (request,) = requests([small(1, 4096 + 1536, 700)])
+    assert request == Request(4096, 4096, (Part(1, 0, 1536),), True)
+
+
+def test_no_request_ends_behind_the_volume() -> None:
+    (request,) = requests([small(1, 8192, 512)], volume_bytes=8192 + 1024)
+    assert (request.start, request.length, request.is_direct) == (8192, 1024, True)
+    (request,) = requests([small(1, 8192, 1025)], volume_bytes=8192 + 1024)
+    assert not request.is_direct
+
+
+# --- what goes through the file system
+
+
+@pytest.mark.parametrize(
+    "ref",
+    [
+        stream(size=300, kind=StreamKind.RESIDENT),
+        stream((4096, 4096), (40960, 4096)),
+        stream((4096, 4096), (None, 4096), kind=StreamKind.SPARSE),
+        stream((4096, 65536), kind=StreamKind.COMPRESSED),
+        stream((4096, 4096), kind=StreamKind.WOF, size=16384, packed=3000),
+        stream((4096, 8192), valid=8191),
+        stream((4096, 2 * MIB)),
+        stream((4096, 4096), unsupported="deduplicated"),
+        stream((4096 + 512, 512 * KIB)),
+    ],
+    ids=[
+        "resident",
+        "fragmented",
+        "hole",
+        "compressed",
+        "wof",
+        "valid size",
+        "long",
+        "unsupported",
+        "unaligned",
+    ],
+)
+def test_what_does_not_stand_in_one_window_goes_through_the_file_system(ref: StreamRef) -> None:
+    assert list(requests([whole(3, ref)])) == [
+        Request(ref.first_offset, ref.size, (Part(3, 0, 0),), False),
+    ]
+
+
+def test_a_range_of_a_sparse_stream_that_is_no_hole_is_direct() -> None:
+    ref = stream((4096, 65536), (None, 65536), (200 * KIB, 65536), kind=StreamKind.SPARSE)
+    found = list(requests([Want(1, ref, Blocks(ref.size, 65536))]))
+    assert [(r.start, r.is_direct, r.is_placed) for r in found] == [
+        (4096, True, True),
+        (4096 + 65536, False, False),
+        (200 * KIB, True, True),
+    ]
+
+
+def test_a_hole_comes_behind_the_data_before_it() -> None:
+    ref = stream((4096, 8192), (80 * KIB, 8192), (None, 8192), kind=StreamKind.SPARSE)
+    wants = [Want(1, ref, Blocks(ref.size, 8192)), small(2, 40 * KIB)]
+    found = list(requests(wants, max_gap_bytes=0))
+    assert [(r.parts[0].key, r.parts[0].index) for r in found] == [(1, 0), (2, 0), (1, 1), (1, 2)]
+
+
+def test_a_piece_that_begins_in_a_hole_lies_where_its_first_byte_does() -> None:
+    ref = stream((None, 6000 * KIB), (40 * KIB, 4 * KIB), kind=StreamKind.SPARSE)
+    found = list(requests([Want(1, ref, Blocks(ref.size, 4096 * KIB))]))
+    assert [(r.start, r.parts[0].index, r.is_placed) for r in found] == [(0, 0, False), (40 * KIB, 1, True)]
+
+
+def test_blocks_of_a_wof_file_come_in_the_order_of_the_packed_extents() -> None:
+    packed = ((900 * KIB, 64 * KIB), (100 * KIB, 64 * KIB))
+    ref = stream(*packed, kind=StreamKind.WOF, size=MIB, packed=128 * KIB, first=100 * KIB)
+    found = list(requests([Want(1, ref, Blocks(MIB, 256 * KIB))]))
+    assert [(r.parts[0].index, r.start) for r in found] == [
+        (2, 100 * KIB),
+        (3, 100 * KIB),
+        (0, 900 * KIB),
+        (1, 900 * KIB),
+    ]
+
+
+# --- the elevator
+
+
+def test_the_head_goes_on_and_returns_only_when_nothing_is_ahead() -> None:
+    far = stream((4096, 4096), (800 * KIB, 4096), (900 * KIB, 4096))
+    plan = ReadPlan(open_wants=2, max_gap_bytes=0)
+    plan.add(Want(1, far, Blocks(far.size, 4096)))
+    assert plan.take() == Request(4096, 4096, (Part(1, 0, 0),), True)
+    assert plan.take() == Request(800 * KIB, 4096, (Part(1, 1, 0),), True)
+    plan.add(small(2, 500 * KIB))
+    assert [keys(request) for request in drain(plan)] == [[1], [2]]
+
+
+def test_pieces_of_different_wants_come_as_they_lie() -> None:
+    one, two = stream((0, 8192), (64 * KIB, 8192)), stream((16 * KIB, 8192), (8192, 8192), first=8192)
+    wants = [Want(1, one, Blocks(16384, 8192)), Want(2, two, Blocks(16384, 8192))]
+    found = [(part.key, part.index) for request in requests(wants) for part in request.parts]
+    assert found == [(1, 0), (2, 1), (2, 0), (1, 1)]
+
+
+def test_in_order_a_piece_waits_for_those_before_it() -> None:
+    ref = stream((96 * KIB, 8192), (8192, 8192), (200 * KIB, 8192), first=8192)
+    wants = [Want(1, ref, Blocks(ref.size, 8192)), small(2, 64 * KIB), small(3, 150 * KIB)]
+    found = [keys(request) for request in requests(wants, in_order=True, max_gap_bytes=0)]
+    assert found == [[2], [1], [3], [1], [1]]
+
+
+def test_a_file_of_a_terabyte_costs_nothing_until_its_pieces_are_taken() -> None:
+    asked = []
+
+    class Counting(Sequence[tuple[int, int]]):
+        def __len__(self) -> int:
+            return len(blocks)
+
+        def __getitem__(self, index: int) -> tuple[int, int]:  # type: ignore[override]
+            asked.append(index)
+            return blocks[index]
+
+    blocks = Blocks(1 << 40, 4 * MIB)
+    plan = ReadPlan()
+    plan.add(Want(1, stream((4096, 1 << 39), (1 << 41, 1 << 39)), Counting()))
+    taken = [plan.take() for _ in range(3)]
+    assert [r.start for r in taken if r is not None] == [4096, 4096 + 4 * MIB, 4096 + 8 * MIB]
+    assert len(asked) < 60
+
+
+def test_a_plan_refuses_more_wants_than_it_may_hold() -> None:
+    plan = ReadPlan(open_wants=2)
+    plan.add(small(1, 4096))
+    assert not plan.is_full
+    plan.add(small(2, 400 * KIB))
+    assert plan.is_full
+    with pytest.raises(ValueError, match="full: 2 wants"):
+        plan.add(small(3, 500 * KIB))
+    plan.take()
+    assert not plan.is_full
+
+
+def test_a_plan_is_full_of_extents_too() -> None:
+    ref = stream(*((n * 8192, 4096) for n in range(10)))
+    plan = ReadPlan(open_extents=10)
+    plan.add(Want(1, ref, Blocks(ref.size, 4096)))
+    assert plan.is_full
+    for _ in range(10):
+        assert plan.is_full
+        plan.take()
+    assert not plan.is_full
+
+
+def test_wants_must_ascend_by_where_they_begin() -> None:
+    plan = ReadPlan()
+    plan.add(small(1, 8192))
+    with pytest.raises(ValueError, match="want 2 begins at 4096, before the last one at 8192"):
+        plan.add(small(2, 4096))
+
+
+def test_a_want_without_pieces_leaves_no_trace() -> None:
+    plan = ReadPlan(open_wants=1)
+    plan.add(Want(1, stream(size=0), ()))
+    assert not plan.is_full
+    assert plan.take() is None
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"open_wants": 0}, {"open_extents": 0}, {"align_bytes": 0}, {"window_bytes": 6000}, {"window_bytes": 0}],
+    ids=str,
+)
+def test_settings_that_make_no_plan_are_refused(settings: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"holds nothing|no multiple"):
+        ReadPlan(**settings)  # type: ignore[arg-type]
+
+
+# --- values
+
+
+def test_blocks_are_the_ranges_of_a_stream() -> None:
+    blocks = Blocks(10, 4)
+    assert list(blocks) == [(0, 4), (4, 4), (8, 2)]
+    assert blocks[-1] == (8, 2)
+    assert blocks[1:] == [(4, 4), (8, 2)]
+    assert list(Blocks(0, 4)) == []
+    assert list(Blocks(8, 4)) == [(0, 4), (4, 4)]
+    with pytest.raises(IndexError):
+        blocks[3]
+    with pytest.raises(ValueError, match="10 bytes cannot be cut in pieces of 0"):
+        Blocks(10, 0)
+
+
+def test_a_request_is_one_readable_line() -> None:
+    assert str(Request(4096, 8192, (Part(7, 0, 0), Part(9, 0, 4096)), True)) == (
+        "bytes 4096..12288 of the volume: piece 0 of 7 and 1 more"
+    )
+    assert str(Request(4096, 300, (Part(7, 2, 0),), False)) == (
+        "300 bytes through the file system, from byte 4096 on: piece 2 of 7"
+    )
+    assert str(Request(4096, 300, (Part(7, 2, 0),), False, False)) == (
+        "300 bytes through the file system, nowhere on the volume: piece 2 of 7"
+    )
+
+
+def test_seek_bytes_are_the_ways_between_requests_that_have_a_place() -> None:
+    part = (Part(1, 0, 0),)
+    ways = [
+        Request(1000, 100, part, True),
+        Request(1500, 100, part, True),
+        Request(9999, 4096, part, False, is_placed=False),
+        Request(600, 100, part, False),
+    ]
+    assert seek_bytes(ways) == 400 + 1000
+    assert seek_bytes([]) == 0
+
+
+# --- for any wants at all
+
+_LENGTHS = st.integers(1, 40).map(lambda n: n * 512)
+_PLACES = st.one_of(st.none(), st.integers(0, 400).map(lambda n: n * 512))
+_OFFSETS = st.integers(0, 30000)
+
+
+@st.composite
+def refs(draw: st.DrawFn) -> StreamRef:
+    """Streams as a hostile reader may tell them: extents overlap, and lie where they like."""
+    kind = draw(st.sampled_from([*StreamKind, StreamKind.PLAIN, StreamKind.PLAIN]))
+    if kind is StreamKind.RESIDENT:
+        return stream(size=draw(st.integers(0, 700)), kind=kind, first=draw(st.integers(0, 99)) * 1024)
+    extents = tuple(draw(st.lists(st.tuples(_PLACES, _LENGTHS), max_size=5)))
+    covered = sum(length for _, length in extents)
+    size = draw(st.integers(max(0, covered - 600), covered))
+    valid = draw(st.one_of(st.just(size), st.integers(0, size)))
+    packed = 0
+    if kind is StreamKind.WOF:
+        packed, size = max(1, size), size * 3
+        valid = size
+    first = draw(st.one_of(st.none(), st.integers(0, 400).map(lambda n: n * 512)))
+    why = draw(st.sampled_from([None, None, None, "damaged"]))
+    return stream(*extents, size=size, valid=valid, kind=kind, first=first, unsupported=why, packed=packed)
+
+
+@st.composite
+def piece_lists(draw: st.DrawFn, size: int) -> Sequence[tuple[int, int]]:
+    """The stream as a whole, in blocks, or as ranges with gaps that may go past its end."""
+    shape = draw(st.sampled_from(["whole", "blocks", "ranges"]))
+    if shape == "whole":
+        return ((0, size),)
+    if shape == "blocks":
+        return Blocks(size, draw(st.sampled_from([512, 4096, 7000])))
+    marks = sorted(draw(st.lists(_OFFSETS, max_size=6, unique=True)))
+    return tuple((a, (b - a) // draw(st.sampled_from([1, 2, 1 << 20]))) for a, b in pairwise(marks))
+
+
+@st.composite
+def want_lists(draw: st.DrawFn) -> list[Want]:
+    listed = sorted(draw(st.lists(refs(), max_size=12)), key=lambda ref: ref.first_offset)
+    return [Want(key, ref, draw(piece_lists(ref.size))) for key, ref in enumerate(listed)]
+
+
+settings_of_plans = st.fixed_dictionaries(
+    {
+        "open_wants": st.sampled_from([1, 2, 5, 100]),
+        "open_extents": st.sampled_from([1, 6, 1000]),
+        "window_bytes": st.sampled_from([4096, 8192, 65536]),
+        "align_bytes": st.sampled_from([512, 4096]),
+        "max_gap_bytes": st.sampled_from([0, 4096, 65536]),
+        "in_order": st.booleans(),
+        "volume_bytes": st.sampled_from([None, 512 * 300]),
+    }
+)
+
+
+def extents_of(ref: StreamRef, offset: int, length: int) -> list[tuple[int, int]]:
+    """Where those bytes of a piece lie that the volume has, counted out from the list of extents."""
+    found = []
+    at, end = 0, min(offset + length, ref.valid_size)
+    for place, extent_bytes in ref.extents:
+        first, last = max(at, offset), min(at + extent_bytes, end)
+        if place is not None and first < last:
+            found.append((place + first - at, last - first))
+        at += extent_bytes
+    return found
+
+
+def is_direct(ref: StreamRef, offset: int, length: int, settings: dict[str, int]) -> bool:
+    """Whether a piece stands as it is in one extent, and a window holds it."""
+    if ref.kind not in DIRECT or ref.unsupported or not length:
+        return False
+    extents = extents_of(ref, offset, length)
+    if len(extents) != 1 or extents[0][1] != length:
+        return False
+    ((place, _),) = extents
+    align, volume_bytes = settings["align_bytes"], settings["volume_bytes"] or 1 << 63
+    return place % align + length <= settings["window_bytes"] and place + length <= volume_bytes
+
+
+@given(want_lists(), settings_of_plans)
+def test_every_piece_comes_once_and_where_it_lies(wants: list[Want], settings: dict[str, int]) -> None:
+    found = list(requests(wants, **settings))  # type: ignore[arg-type]
+    by_key = {want.key: want for want in wants}
+    counted = Counter((part.key, part.index) for request in found for part in request.parts)
+    assert counted == Counter((want.key, index) for want in wants for index in range(len(want.pieces)))
+    for request in found:
+        assert "\n" not in str(request)
+        for part in request.parts:
+            want = by_key[part.key]
+            offset, length = want.pieces[part.index]
+            assert request.is_direct == is_direct(want.ref, offset, length, settings)
+            if request.is_direct:
+                assert extents_of(want.ref, offset, length) == [(request.start + part.offset, length)]
+                assert part.offset + length <= request.length
+                assert len(request.parts) == 1 or len(want.pieces) == 1
+            else:
+                assert len(request.parts) == 1
+                assert (part.offset, request.length) == (0, length)
+
+
+@given(want_lists(), settings_of_plans)
+def test_direct_requests_are_aligned_and_within_window_and_volume(
+    wants: list[Want], settings: dict[str, int]
+) -> None:
+    for request in requests(wants, **settings):  # type: ignore[arg-type]
+        if request.is_direct:
+            assert request.start % settings["align_bytes"] == 0
+            assert 0 < request.length <= settings["window_bytes"]
+            assert request.end % settings["align_bytes"] == 0 or request.end == settings["volume_bytes"]
+            assert request.end <= (settings["volume_bytes"] or request.end)
+
+
+@given(want_lists(), settings_of_plans)
+def test_what_goes_through_the_file_system_has_its_place_too(
+    wants: list[Want], settings: dict[str, int]
+) -> None:
+    by_key = {want.key: want for want in wants}
+    head = 0
+    for request in requests(wants, **settings):  # type: ignore[arg-type]
+        ref = by_key[request.parts[0].key].ref
+        offset, length = by_key[request.parts[0].key].pieces[request.parts[0].index]
+        extents = extents_of(ref, offset, length)
+        if ref.extents and ref.kind is not StreamKind.WOF and length:
+            assert request.is_placed == bool(extents)
+        if not request.is_placed:
+            assert request.start == head
+        elif not request.is_direct and extents and ref.kind is not StreamKind.WOF and not offset:
+            assert request.start in (extents[0][0], ref.first_offset)
+        elif not request.is_direct and extents and ref.kind is not StreamKind.WOF:
+            assert request.start == extents[0][0]
+        if request.is_placed:
+            head = request.end
+
+
+@given(want_lists(), settings_of_plans)
+def test_no_more_wants_are_open_than_allowed(wants: list[Want], settings: dict[str, int]) -> None:
+    plan = ReadPlan(**settings)  # type: ignore[arg-type]
+    left = {want.key: len(want.pieces) for want in wants if len(want.pieces)}
+    waiting, opened = list(reversed(wants)), set[int]()
+    while waiting or opened:
+        while waiting and not plan.is_full:
+            want = waiting.pop()
+            plan.add(want)
+            opened |= {want.key} & left.keys()
+        assert len(opened) <= settings["open_wants"]
+        request = plan.take()
+        if request is None:
+            assert not opened
+            continue
+        for part in request.parts:
+            left[part.key] -= 1
+            opened -= {part.key} if not left[part.key] else set()
+    assert plan.take() is None
+
+
+def places(found: Sequence[Request]) -> Iterator[int]:
+    """Where the first part of each request lies."""
+    for request in found:
+        if request.is_placed:
+            yield request.start + request.parts[0].offset
+
+
+@given(want_lists(), settings_of_plans)
+def test_with_everything_admitted_the_head_never_goes_back(
+    wants: list[Want], settings: dict[str, int]
+) -> None:
+    everything = settings | {"in_order": False, "open_wants": 1000, "open_extents": 100_000}
+    found = list(places(list(requests(wants, **everything))))  # type: ignore[arg-type]
+    assert found == sorted(found)
+
+
+@given(want_lists(), settings_of_plans)
+def test_in_order_pieces_ascend_and_each_sweep_brings_one_of_every_want(
+    wants: list[Want], settings: dict[str, int]
+) -> None:
+    everything = settings | {"in_order": True, "open_wants": 1000, "open_extents": 100_000}
+    found = list(requests(wants, **everything))  # type: ignore[arg-type]
+    taken: dict[int, list[int]] = {}
+    for request in found:
+        for part in request.parts:
+            taken.setdefault(part.key, []).append(part.index)
+    assert all(indices == sorted(indices) for indices in taken.values())
+    returns = sum(second < first for first, second in pairwise(places(found)))
+    assert returns < max((len(want.pieces) for want in wants), default=0) or not returns
+
+
+@given(want_lists(), st.lists(st.tuples(_OFFSETS, _OFFSETS), min_size=2, max_size=8), st.booleans())
+def test_pieces_that_keep_no_order_come_once_all_the_same(
+    wants: list[Want], pieces: list[tuple[int, int]], in_order: bool
+) -> None:
+    shuffled = {want.key: Want(want.key, want.ref, pieces) for want in wants}
+    counted = Counter[tuple[int, int]]()
+    for request in requests(shuffled.values(), in_order=in_order):
+        for part in request.parts:
+            counted[part.key, part.index] += 1
+            if request.is_direct:
+                offset, length = pieces[part.index]
+                lies = extents_of(shuffled[part.key].ref, offset, length)
+                assert lies == [(request.start + part.offset, length)]
+    assert counted == Counter((key, index) for key in shuffled for index in range(len(pieces)))
+
+
+# --- the figure
+
+
+def many_small_files(count: int, seed: int) -> list[StreamRef]:
+    """In the order of their names; written in another, one of twenty in pieces that lie apart."""
+    draw = random.Random(seed)
+    place, made = 64 * MIB, dict[int, StreamRef]()
+    for number in draw.sample(range(count), count):
+        size = draw.randrange(1, 40_000)
+        length = -(-size // 4096) * 4096
+        if length > 4096 and draw.random() < 0.05:
+            behind = place + draw.randrange(1, 64) * MIB
+            made[number] = stream((place, 4096), (behind, length - 4096), size=size)
+            place += 4096
+        elif size < 700:
+            made[number] = stream(size=size, kind=StreamKind.RESIDENT, first=number * 1024)
+        else:
+            made[number] = stream((place, length), size=size)
+            place += length + draw.choice((0, 0, 0, 4096))
+    return [made[number] for number in range(count)]
+
+
+def test_the_head_travels_a_tenth_of_directory_order_at_most() -> None:
+    by_path = many_small_files(20_000, seed=3)
+    directory, _, plan = figures(by_path, by_path, 1 << 40)
+    assert plan.travel_bytes * 10 <= directory.travel_bytes
+    assert plan.reads * 2 <= directory.reads
+    assert directory.read_bytes == sum(ref.size for ref in by_path)
+    assert plan.read_bytes >= directory.read_bytes

@@ -13,6 +13,7 @@ import json
 import lzma
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import pytest
 
 from agent.model.naming import decode
 from agent.volume.block import BytesSource
-from agent.volume.ntfs import DamagedRecord, Entry, NtfsVolume, StreamRef
+from agent.volume.ntfs import DamagedRecord, Entry, NtfsVolume, StreamKind, StreamRef
 
 pyfsntfs = pytest.importorskip("pyfsntfs")
 
@@ -28,6 +29,9 @@ _CHECKOUT = Path(__file__).parents[2]
 _SHARED = _CHECKOUT.parent / "shared" / "images" / "ntfs"
 _PARTITION_START = 65536
 _STEP_BYTES = 512 * 1024
+_LZX_CHUNK = 32768
+_SMALLEST_PACKED = 4
+"""libfsntfs reads four bytes of any packed stream; smaller ones are compared with the listing only."""
 
 
 def _all_images() -> Iterator[Path]:
@@ -65,20 +69,27 @@ def _entries(volume: NtfsVolume) -> dict[tuple[str, ...], Entry]:
     return found
 
 
-def _digest(size: int, read: Callable[[int, int], bytes]) -> str:
+def _digest(size: int, read: Callable[[int, int], bytes], *, without_tails: bool = False) -> str:
     digest = hashlib.sha256()
     for offset in range(0, size, _STEP_BYTES):
-        digest.update(read(offset, min(_STEP_BYTES, size - offset)))
+        part = read(offset, min(_STEP_BYTES, size - offset))
+        digest.update(_without_tails(part) if without_tails else part)
     return digest.hexdigest()
 
 
-def _own_digest(volume: NtfsVolume, ref: StreamRef) -> str:
+def _without_tails(data: bytes) -> bytes:
+    """libfsntfs translates x86 calls in the last ten bytes of LZX chunks too; [MS-PATCH] 2.2.2 does not."""
+    chunks = (data[at : at + _LZX_CHUNK] for at in range(0, len(data), _LZX_CHUNK))
+    return b"".join(chunk[:-10] + bytes(min(10, len(chunk))) for chunk in chunks)
+
+
+def _own_digest(volume: NtfsVolume, ref: StreamRef, *, without_tails: bool = False) -> str:
     def read(offset: int, length: int) -> bytes:
         buffer = bytearray(b"\xee" * length)
         volume.read_into(ref, offset, memoryview(buffer))
         return bytes(buffer)
 
-    return _digest(ref.size, read)
+    return _digest(ref.size, read, without_tails=without_tails)
 
 
 def _their_streams(entry: pyfsntfs.file_entry) -> dict[str, object]:
@@ -106,7 +117,11 @@ def _their_entries(data: bytes) -> Iterator[tuple[tuple[str, ...], pyfsntfs.file
     while waiting:
         path, entry = waiting.pop()
         yield path, entry
-        waiting += [((*path, _canonical(child.name)), child) for child in entry.sub_file_entries]
+        for index in range(entry.number_of_sub_file_entries):
+            # A file packed in a way that it does not know is one that libfsntfs does not even list.
+            with suppress(OSError):
+                child = entry.get_sub_file_entry(index)
+                waiting.append(((*path, _canonical(child.name)), child))
 
 
 def test_names_streams_extents_and_bytes_equal_those_of_libfsntfs(image: bytes) -> None:
@@ -118,6 +133,9 @@ def test_names_streams_extents_and_bytes_equal_those_of_libfsntfs(image: bytes) 
         seen.add(path)
         streams = _their_streams(theirs)
         assert mine.record | mine.sequence << 48 == theirs.file_reference
+        if any(ref.kind is StreamKind.WOF for ref in mine.streams):
+            # libfsntfs unpacks such a file as well, and still shows what it is packed in.
+            del streams["WofCompressedData"]
         assert [ref.name for ref in mine.streams] == sorted(streams)
         assert (mine.created, mine.modified, mine.changed, mine.accessed) == (
             theirs.get_creation_time_as_integer(),
@@ -128,13 +146,18 @@ def test_names_streams_extents_and_bytes_equal_those_of_libfsntfs(image: bytes) 
         for ref in mine.streams:
             stream = streams[ref.name]
             assert ref.size == stream.size, (path, ref.name)
-            # libfsntfs unpacks WOF streams itself and then shows the extents of what is packed.
             if ref.unsupported is None:
                 assert list(ref.extents) == _their_extents(stream), (path, ref.name)
-                assert _own_digest(volume, ref) == _digest(
-                    ref.size, lambda at, n, stream=stream: stream.read_buffer_at_offset(n, at)
+                if 0 < ref.packed_bytes < _SMALLEST_PACKED:
+                    continue
+                tails = ref.kind is StreamKind.WOF and ref.unit_bytes == _LZX_CHUNK
+                assert _own_digest(volume, ref, without_tails=tails) == _digest(
+                    ref.size,
+                    lambda at, n, stream=stream: stream.read_buffer_at_offset(n, at),
+                    without_tails=tails,
                 ), (path, ref.name)
-    assert seen == set(own)
+    assert seen <= set(own)
+    assert all(own[path].streams[0].unsupported for path in set(own) - seen)
 
 
 def test_every_name_that_a_scan_gives_is_found_by_its_path(image: bytes) -> None:

@@ -9,6 +9,7 @@ from agent.volume.ntfs.extents import ExtentMap, fill_zeros
 from agent.volume.ntfs.lznt1 import decompress
 from agent.volume.ntfs.record import AttributeType
 from agent.volume.ntfs.table import MasterFileTable
+from agent.volume.ntfs.wof import PACKED_STREAM, ChunkReader, ChunkTable
 
 
 class ContentReader:
@@ -17,8 +18,10 @@ class ContentReader:
     def __init__(self, source: BlockSource, table: MasterFileTable) -> None:
         self._source = source
         self._table = table
-        # A stream is read in many ranges in a row; its index over the extents is made once.
+        # A stream is read in many ranges in a row; its index over the extents is made once, and a chunk
+        # that two ranges share is unpacked once.
         self._last = ExtentMap(())
+        self._last_packed: tuple[StreamRef, ChunkReader] | None = None
 
     def read_into(self, ref: StreamRef, offset: int, buffer: memoryview) -> None:
         """See ``NtfsVolume.read_into``."""
@@ -31,7 +34,10 @@ class ContentReader:
         if not len(buffer):
             return
         if ref.kind is StreamKind.RESIDENT:
-            buffer[:] = self._resident(ref)[offset : offset + len(buffer)]
+            buffer[:] = self._resident(ref, ref.name, ref.size)[offset : offset + len(buffer)]
+            return
+        if ref.kind is StreamKind.WOF:
+            self._chunks(ref).read_into(offset, buffer)
             return
         valid = max(0, min(len(buffer), ref.valid_size - offset))
         extents = self._extents(ref)
@@ -47,16 +53,31 @@ class ContentReader:
             last = self._last = ExtentMap(ref.extents)
         return last
 
-    def _resident(self, ref: StreamRef) -> bytes:
+    def _resident(self, ref: StreamRef, name: str, size: int) -> bytes:
         record = self._table.referenced(ref.record | ref.sequence << 48)
         for each in self._table.attributes(record):
-            if each.type == AttributeType.DATA and each.name == ref.name and not each.mapped:
-                if each.size != ref.size:
+            if each.type == AttributeType.DATA and each.name == name and not each.mapped:
+                if each.size != size:
                     break
                 return each.value
-        raise NtfsDamaged(
-            f"MFT record {ref.record}: its resident stream of {ref.size} bytes is no longer there"
-        )
+        raise NtfsDamaged(f"MFT record {ref.record}: its resident stream of {size} bytes is no longer there")
+
+    def _chunks(self, ref: StreamRef) -> ChunkReader:
+        last = self._last_packed
+        if last is not None and last[0] == ref:
+            return last[1]
+
+        def read(offset: int, part: memoryview) -> None:
+            if ref.extents:
+                self._extents(ref).read_into(self._source, offset, part)
+            else:
+                value = self._resident(ref, PACKED_STREAM, ref.packed_bytes)
+                part[:] = value[offset : offset + len(part)]
+
+        table = ChunkTable(ref.size, ref.unit_bytes, ref.packed_bytes)
+        reader = ChunkReader(table, read, f"MFT record {ref.record}")
+        self._last_packed = ref, reader
+        return reader
 
     def _compressed(self, ref: StreamRef, extents: ExtentMap, offset: int, buffer: memoryview) -> None:
         done = 0

@@ -24,8 +24,9 @@ from agent.volume.ntfs.record import (
     Record,
     decode_name,
 )
-from agent.volume.ntfs.reparse import why_unreadable
+from agent.volume.ntfs.reparse import MAX_REPARSE_BYTES, WOF, why_unreadable
 from agent.volume.ntfs.table import MasterFileTable
+from agent.volume.ntfs.wof import PACKED_STREAM, content_of
 
 DOS_NAMESPACE = 2
 # Plain numbers: comparing with members of an enum is a fifth of the time of a scan.
@@ -111,10 +112,25 @@ def build_streams(
         information = facts.information
         if facts.has_efs or (information and information[4] & ENCRYPTED):
             why = _EFS
+    if reparse_tag == WOF and why is None and not record.flags & DIRECTORY:
+        return _wof_streams(record, facts, table)
     if len(data) == 1:
         ((name, instances),) = data.items()
         return (_build_stream(record, name, instances, table, why, reparse_tag),)
     return tuple(_build_stream(record, name, data[name], table, why, reparse_tag) for name in sorted(data))
+
+
+def _wof_streams(record: Record, facts: FileFacts, table: MasterFileTable) -> tuple[StreamRef, ...]:
+    """What the content is packed in is no stream of its own, as Windows shows it, unless it is damaged."""
+    streams = {
+        name: _build_stream(record, name, facts.data[name], table, None, None) for name in sorted(facts.data)
+    }
+    if "" in streams:
+        reparse = table.value(facts.reparse, MAX_REPARSE_BYTES)
+        streams[""] = content_of(streams[""], streams.get(PACKED_STREAM), reparse)
+        if streams[""].kind is StreamKind.WOF:
+            del streams[PACKED_STREAM]
+    return tuple(streams.values())
 
 
 _EFS = "encrypted (EFS): the key is not on the drive"

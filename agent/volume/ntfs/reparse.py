@@ -14,11 +14,12 @@ MAX_REPARSE_BYTES = 16 * 1024
 MOUNT_POINT = 0xA0000003
 SYMLINK = 0xA000000C
 LX_SYMLINK = 0xA000001D
+WOF = 0x80000017
 
 _CLOUD_MASK = 0xFFFF0FFF
 _CLOUD = 0x9000001A
 _ELSEWHERE = {
-    0x80000017: "WOF-compressed (compact /exe)",
+    WOF: "WOF-compressed (compact /exe)",
     0x80000013: "deduplicated",
     0x80000007: "single-instance storage",
     0x80000006: "moved to remote storage (HSM2)",

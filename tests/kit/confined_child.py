@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from agent.transfer import confined
 from agent.transfer.sandbox import enter, kernel, landlock, limits, seccomp
 from agent.transfer.sandbox.machine import this_machine
 from agent.transfer.sandbox.policy import policy_of_this_process
@@ -242,6 +243,31 @@ def compute_for_ever(_: str) -> Attempt:
             hashlib.sha256(bytes(MIB)).digest()
 
     return run
+
+
+@attempt
+def compute_between_messages(rounds: str) -> Attempt:
+    """So many rounds of 0.2 s of CPU time, each with a message, where 0.5 s without one is the end."""
+    confined.STALL_CPU_S = 0.5
+    ours, theirs = socket.socketpair()
+    channel, other = confined.WatchedChannel(ours), confined.BlockingChannel(theirs)
+
+    def run() -> str:
+        for _ in range(int(rounds)):
+            channel.send({"is": "told"})
+            other.send({"do": "go on"})
+            channel.receive()
+            _compute(0.2)
+        _compute(2.0 if rounds == "1" else 0.0)
+        return "alive"
+
+    return run
+
+
+def _compute(cpu_s: float) -> None:
+    end = time.process_time() + cpu_s
+    while time.process_time() < end:
+        hashlib.sha256(bytes(MIB)).digest()
 
 
 @attempt

@@ -198,6 +198,11 @@ def test_computing_for_ever_ends_the_process_at_its_limit() -> None:
     assert run("all", "compute_for_ever").signal == signal.SIGXCPU
 
 
+def test_a_reader_that_turns_in_circles_is_ended_and_one_that_answers_is_not() -> None:
+    assert run("seccomp", "compute_between_messages", 5).said["done"] == "alive"
+    assert run("seccomp", "compute_between_messages", 1).signal == signal.SIGPROF
+
+
 @pytest.mark.parametrize("attempt", ["write_much", "grow_a_file"])
 def test_a_file_ends_at_its_bound(attempt: str) -> None:
     assert run("all", attempt, child.FILE_BYTES).said["done"] == child.FILE_BYTES

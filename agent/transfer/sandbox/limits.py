@@ -11,11 +11,11 @@ from pathlib import Path
 
 from agent.transfer.sandbox import kernel
 from agent.transfer.sandbox.kernel import Lacking
+from agent.transfer.sandbox.machine import this_machine
 
 MIB = 1 << 20
 KILL_AFTER_S = 5
 """Seconds of CPU time between the signal that can be explained (SIGXCPU) and the one that cannot."""
-_CAPSET = {"x86_64": 126, "aarch64": 91}
 _CAPABILITY_VERSION_3 = 0x20080522
 
 
@@ -26,10 +26,12 @@ def forgo_privileges() -> str:
 
 
 def drop_capabilities() -> str:
-    """Whatever the user may be, root included, the calling thread has no capability left."""
-    number = _CAPSET.get(os.uname().machine)
-    if number is None:
-        raise Lacking(f"capset is not known for {os.uname().machine}")
+    """Whatever the user may be, root included, the calling thread has no capability left (capset(2)).
+
+    Raises Lacking for a machine that is not known.
+    """
+    number = this_machine().number("capset")
+    assert number is not None
     header = ctypes.create_string_buffer(_CAPABILITY_VERSION_3.to_bytes(4, "little") + bytes(4), 8)
     nothing = ctypes.create_string_buffer(24)
     kernel.syscall(number, header, nothing)

@@ -113,12 +113,19 @@ class Lzx:
     def __init__(self) -> None:
         self._bits = ""
         self._lengths = {"main": [0] * 496, "length": [0] * 249}
+        self._ends_odd = False
+
+    @property
+    def bit_count(self) -> int:
+        """How many bits there are so far."""
+        return len(self._bits)
 
     def put(self, value: int, count: int) -> None:
         """Any bits."""
         self._bits += f"{value:0{count}b}"[-count:] if count else ""
 
     def head(self, kind: int, size: int) -> None:
+        """The beginning of any block."""
         self.put(kind, 3)
         self.put(*((1, 1) if size == 32768 else (size, 17)))
 
@@ -129,7 +136,7 @@ class Lzx:
         raw = struct.pack("<3I", *recent) + data + bytes(len(data) % 2)
         for (word,) in struct.iter_unpack("<H", raw):
             self.put(word, 16)
-        self._short = len(data) % 2 and not padded
+        self._ends_odd = len(data) % 2 == 1 and not padded
 
     def lengths(self, which: str, wanted: Sequence[int], start: int, end: int) -> None:
         """Code lengths as differences, one by one."""
@@ -187,7 +194,7 @@ class Lzx:
         bits = self._bits + "0" * (-len(self._bits) % 16)
         words = [int(bits[at : at + 16], 2) for at in range(0, len(bits), 16)]
         data = struct.pack(f"<{len(words)}H", *words)
-        return data[:-1] if getattr(self, "_short", False) else data
+        return data[:-1] if self._ends_odd else data
 
 
 def _slot(formatted: int) -> tuple[int, int, int]:

@@ -35,11 +35,17 @@ def test_a_link_that_is_cut_off_is_damage(keep: int) -> None:
     [
         (0x80000017, "WOF"),
         (0x80000013, "deduplicated"),
-        (0x9000001A, "cloud placeholder"),
-        (0x9000601A, "cloud placeholder"),
+        *((0x9000001A | number << 12, "cloud placeholder") for number in range(16)),
+        (0x80000015, "cloud placeholder"),
+        (0x80000021, "cloud placeholder"),
+        (0x8000001E, "Azure File Sync"),
         (0x9000001C, "ProjFS"),
         (0xC0000004, "remote storage"),
+        (0x80000006, "remote storage"),
+        (0x80000007, "single-instance"),
+        (0x80000018, "container layer"),
         (0x00001234, "unknown kind"),
+        (0xC0001234, "unknown kind"),
     ],
 )
 def test_content_that_is_elsewhere_is_told(tag: int, said: str) -> None:

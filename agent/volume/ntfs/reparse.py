@@ -20,13 +20,27 @@ _CLOUD_MASK = 0xFFFF0FFF
 _CLOUD = 0x9000001A
 _ELSEWHERE = {
     WOF: "WOF-compressed (compact /exe)",
-    0x80000013: "deduplicated",
-    0x80000007: "single-instance storage",
-    0x80000006: "moved to remote storage (HSM2)",
     0xC0000004: "moved to remote storage (HSM)",
-    0x9000001C: "a projected placeholder (ProjFS)",
+    0x80000005: "on another drive of the pool (Drive Extender)",
+    0x80000006: "moved to remote storage (HSM2)",
+    0x80000007: "single-instance storage",
+    0x80000008: "in a mounted WIM file",
+    0x80000009: "on a cluster shared volume",
+    0x80000013: "deduplicated",
+    0xC0000014: "streamed with its app package",
+    0x80000015: "cloud placeholder (OneDrive of Windows 8.1)",
+    0x80000016: "fetched on demand (dynamic file filter)",
     0x80000018: "container layer (WCI)",
     0x90001018: "container layer (WCI)",
+    0x9000001C: "a projected placeholder (ProjFS)",
+    0x8000001E: "tiered to the cloud (Azure File Sync)",
+    0xA000001F: "deleted from a container layer (WCI)",
+    0x80000021: "cloud placeholder (OneDrive)",
+    0xA0000022: "deleted from a projection (ProjFS)",
+    0x90000027: "tiered to the cloud (Azure File Sync)",
+    0xA0000027: "container layer (WCI)",
+    0xA0001027: "container layer (WCI)",
+    0xA0000028: "in a composite image (CIM)",
 }
 _PLAIN_DATA = frozenset(
     {

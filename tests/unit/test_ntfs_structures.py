@@ -1,4 +1,4 @@
-"""The small parts of the NTFS reader: runlists, fix-ups, LZNT1, paths, references, the boot sector."""
+"""The small parts of the NTFS reader: runlists, fix-ups, LZNT1, references, the boot sector."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ from hypothesis import strategies as st
 
 from agent.errors import DiskOperationFailed, IngestError, MalformedInput, NtfsDamaged, VolumeNotNtfs
 from agent.volume.block import BytesSource
-from agent.volume.ntfs import ORPHAN, NtfsVolume, StreamKind, StreamRef
+from agent.volume.ntfs import NtfsVolume, StreamKind, StreamRef
 from agent.volume.ntfs.fixups import FILE_SIGNATURE, Verdict, apply_fixups
 from agent.volume.ntfs.geometry import read_geometry
 from agent.volume.ntfs.lznt1 import decompress
-from agent.volume.ntfs.record import Record
 from agent.volume.ntfs.runlist import decode_runs, to_extents
-from agent.volume.ntfs.tree import MAX_DEPTH, DirectoryTree
 
 Runs = list[tuple[int | None, int]]
 
@@ -196,66 +194,6 @@ def test_a_malformed_compression_unit_is_damage(packed: bytes, said: str) -> Non
 def test_any_bytes_as_a_compression_unit_give_a_unit_or_damage(data: bytes) -> None:
     with suppress(NtfsDamaged):
         assert len(decompress(data, 8192)) == 8192
-
-
-def _directory(number: int, sequence: int = 1) -> Record:
-    return Record(number, bytearray(), 0, 1024, sequence, 1, 56, 3, 100, 0)
-
-
-def _reference(number: int, sequence: int = 1) -> int:
-    return number | sequence << 48
-
-
-def _tree(*parents: tuple[int, int]) -> DirectoryTree:
-    tree = DirectoryTree()
-    for number, parent in parents:
-        tree.add(_directory(number), _reference(parent), f"d{number}")
-    return tree
-
-
-def _path(tree: DirectoryTree, number: int, sequence: int = 1) -> tuple[str, ...] | None:
-    place = tree.place(_reference(number, sequence))
-    return None if place is None else place.path
-
-
-def test_paths_run_from_the_root_down() -> None:
-    tree = _tree((30, 5), (31, 30), (32, 31))
-    assert _path(tree, 32) == ("d30", "d31", "d32")
-    assert _path(tree, 5) == ()
-
-
-def test_a_parent_that_is_gone_or_reused_makes_orphans() -> None:
-    tree = _tree((31, 30), (32, 31))
-    assert _path(tree, 32) == (ORPHAN, "31", "d31", "d32")
-    assert _path(tree, 31, sequence=2) is None
-    assert _path(tree, 99) is None
-
-
-def test_directories_in_a_circle_each_begin_a_path_and_keep_what_hangs_below() -> None:
-    for first in (30, 31, 32, 33):
-        tree = _tree((30, 32), (31, 30), (32, 31), (33, 31))
-        _path(tree, first)
-        assert _path(tree, 30) == (ORPHAN, "30", "d30")
-        assert _path(tree, 32) == (ORPHAN, "32", "d32")
-        assert _path(tree, 33) == (ORPHAN, "31", "d31", "d33")
-
-
-def test_paths_that_are_too_deep_are_cut_the_same_whatever_is_asked_first() -> None:
-    count = MAX_DEPTH + 50
-    chain = [(100, 5), *((100 + index, 99 + index) for index in range(1, count))]
-    for order in (range(count), reversed(range(count))):
-        tree = _tree(*chain)
-        paths = {index: _path(tree, 100 + index) for index in order}
-        deepest = paths[MAX_DEPTH - 1]
-        assert deepest is not None
-        assert len(deepest) == MAX_DEPTH
-        assert all(paths[n] == (ORPHAN, f"{100 + n}", f"d{100 + n}") for n in range(MAX_DEPTH, count))
-
-
-def test_what_lies_below_extend_is_the_systems() -> None:
-    tree = _tree((11, 5), (30, 11), (31, 5))
-    places = {number: tree.place(_reference(number)) for number in (30, 31)}
-    assert [place and place.is_system for place in places.values()] == [True, False]
 
 
 _REF = StreamRef(40, 2, "x\ud800", StreamKind.SPARSE, 9000, 5000, 0, ((4096, 4096), (None, 8192)), None, 4096)

@@ -1,58 +1,150 @@
-"""Every name on the volume out of two sequential passes over the table: directories, then all."""
+"""Every name on the volume out of one sequential pass over the table.
+
+A path is final when every directory on its way up has been seen. Where one has not, the Entry waits in
+the scratch file and is given at the end; so is the table of directories kept there (``tree``).
+"""
 
 from __future__ import annotations
 
+import io
+from bisect import bisect_left
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import numpy as np
 
 from agent.errors import NtfsDamaged, UnreadableSectors
+from agent.volume.ntfs.damage import RESERVED, damaged_records, lost_extensions
 from agent.volume.ntfs.entry import ORPHAN, DamagedRecord, Entry
-from agent.volume.ntfs.extents import ExtentMap
 from agent.volume.ntfs.facts import FileFacts, build_streams, gather
-from agent.volume.ntfs.fixups import WHY, Verdict
+from agent.volume.ntfs.fixups import Verdict
+from agent.volume.ntfs.ordinary import Ordinary, read_ordinary
 from agent.volume.ntfs.record import DIRECTORY, IN_USE, Record, parse_record
 from agent.volume.ntfs.reparse import MAX_REPARSE_BYTES, parse_reparse
+from agent.volume.ntfs.scratch import Scratch
+from agent.volume.ntfs.spill import Nameless, Spill
 from agent.volume.ntfs.table import Chunk, MasterFileTable
-from agent.volume.ntfs.tree import FIRST_USER_RECORD, ROOT_RECORD, DirectoryTree, Place
+from agent.volume.ntfs.tree import (
+    FIRST_USER_RECORD,
+    ROOT_RECORD,
+    WAITING,
+    Directory,
+    DirectoryTree,
+    Place,
+)
 
-_RESERVED = range(12, FIRST_USER_RECORD)
-"""Records that NTFS sets aside; they are allocated and hold no file."""
+
+def scan(
+    table: MasterFileTable, scratch: BinaryIO | None = None, *, careful_only: bool = False
+) -> Iterator[Entry | DamagedRecord]:
+    """See ``NtfsVolume.scan``. ``careful_only`` takes no record for ordinary, and gives the same values."""
+    return _Pass(table, Scratch(scratch or io.BytesIO()), careful_only).run()
 
 
-def scan(table: MasterFileTable) -> Iterator[Entry | DamagedRecord]:
-    """Entries in the order of the table; see ``NtfsVolume.scan``."""
-    tree = read_tree(table)
-    bitmap = table.in_use_map()
-    size = table.geometry.record_size
-    for chunk in table.chunks():
-        yield from _damaged(table, chunk, bitmap)
-        yield from _lost_extensions(table, chunk)
-        for row in _rows(chunk, IN_USE):
-            number = chunk.first + row
+class _Pass:
+    """One pass: what is known of the directories, and what waits for them."""
+
+    def __init__(self, table: MasterFileTable, scratch: Scratch, careful_only: bool) -> None:
+        self._table = table
+        self._size = table.geometry.record_size
+        self._careful_only = careful_only
+        self._tree = DirectoryTree(scratch, table.chunk_records, table.record_count)
+        self._spill = Spill(scratch)
+
+    def run(self) -> Iterator[Entry | DamagedRecord]:
+        bitmap = self._table.in_use_map()
+        for chunk in self._table.chunks():
+            yield from damaged_records(self._table, chunk, bitmap)
+            yield from lost_extensions(self._table, chunk)
+            yield from self._files(chunk)
+        for nameless in self._spill.replay():
+            yield _settle(nameless, self._tree.place(nameless.reference))
+
+    def _files(self, chunk: Chunk) -> Iterator[Entry | DamagedRecord]:
+        """The chunk's entries in the order of its records, but for those that must wait."""
+        ordinary = None
+        if not self._careful_only:
+            ordinary = read_ordinary(chunk, self._table.geometry, self._table.offsets(chunk))
+        careful = _careful_rows(chunk, ordinary)
+        self._tree.see(self._directories(chunk, ordinary, careful))
+        rows, entries = self._settled(ordinary) if ordinary else ([], [])
+        given = 0
+        for row in careful:
+            until = bisect_left(rows, row, given)
+            yield from entries[given:until]
+            yield from self._carefully(chunk, row)
+            given = until
+        yield from entries[given:]
+
+    def _directories(self, chunk: Chunk, ordinary: Ordinary | None, careful: list[int]) -> list[Directory]:
+        """All directories of the chunk. Those that cannot be parsed are left to be reported later."""
+        found = list(ordinary.directories()) if ordinary else []
+        for row in careful:
+            if not chunk.flags[row] & DIRECTORY:
+                continue
             try:
-                record = parse_record(number, chunk.buffer, row * size, size)
-                found = _entries(table, record, tree)
-            except (NtfsDamaged, UnreadableSectors) as damage:
-                yield DamagedRecord(number, damage.detail, _names_left(chunk, row, size))
-            else:
-                yield from found
-
-
-def read_tree(table: MasterFileTable) -> DirectoryTree:
-    """All directories in use. Those that cannot be parsed are left for the second pass to report."""
-    tree = DirectoryTree()
-    size = table.geometry.record_size
-    for chunk in table.chunks():
-        for row in _rows(chunk, IN_USE | DIRECTORY):
-            try:
-                record = parse_record(chunk.first + row, chunk.buffer, row * size, size)
-                names = gather(table.attributes(record), record.number).proper_names()
+                record, facts = self._parse(chunk, row)
             except (NtfsDamaged, UnreadableSectors):
                 continue
-            if names:
-                tree.add(record, names[0].parent, names[0].name)
-    return tree
+            for name in facts.proper_names()[:1]:
+                encoded = name.name.encode("utf-16-le", "surrogatepass")
+                found.append(Directory(record.number, record.sequence, name.parent, encoded))
+        return sorted(found)
+
+    def _settled(self, ordinary: Ordinary) -> tuple[list[int], list[Entry]]:
+        """Rows and entries of the ordinary records whose path is final; the others are spilled."""
+        references = ordinary.references()
+        places = {reference: self._tree.place(reference) for reference in set(references)}
+        here = [places[reference] for reference in references]
+        paths = [
+            (*place.path, name) if place else (ORPHAN, str(number), name)
+            for place, name, number in zip(here, ordinary.names, ordinary.numbers, strict=True)
+        ]
+        for at in np.flatnonzero(ordinary.are_directories).tolist():
+            place = here[at]
+            if place is not None:
+                paths[at] = place.path
+        entries = ordinary.entries(paths, [place is not None and place.is_system for place in here])
+        if WAITING not in places.values():
+            return ordinary.rows, entries
+        for entry, place, reference, name in zip(entries, here, references, ordinary.names, strict=True):
+            if place is WAITING:
+                self._spill.add(Nameless(entry, reference, name))
+        kept = [at for at, place in enumerate(here) if place is not WAITING]
+        return [ordinary.rows[at] for at in kept], [entries[at] for at in kept]
+
+    def _carefully(self, chunk: Chunk, row: int) -> Iterator[Entry | DamagedRecord]:
+        """One record the careful way: one Entry for each of its names."""
+        try:
+            record, facts = self._parse(chunk, row)
+            names = _links(record, facts)
+            is_system = record.number < FIRST_USER_RECORD and record.number != ROOT_RECORD
+            found = make_entry(self._table, record, facts, [((), is_system)] if names else [])
+        except (NtfsDamaged, UnreadableSectors) as damage:
+            yield DamagedRecord(chunk.first + row, damage.detail, self._names_left(chunk, row))
+            return
+        for reference, name in names:
+            yield from self._given(Nameless(found[0], reference, name))
+
+    def _given(self, nameless: Nameless) -> Iterator[Entry]:
+        place = self._tree.place(nameless.reference)
+        if place is WAITING:
+            self._spill.add(nameless)
+        else:
+            yield _settle(nameless, place)
+
+    def _parse(self, chunk: Chunk, row: int) -> tuple[Record, FileFacts]:
+        record = parse_record(chunk.first + row, chunk.buffer, row * self._size, self._size)
+        return record, gather(self._table.attributes(record, chunk), record.number)
+
+    def _names_left(self, chunk: Chunk, row: int) -> tuple[str, ...]:
+        """The names in the record itself, as far as they can be made out."""
+        number = chunk.first + row
+        try:
+            record = parse_record(number, chunk.buffer, row * self._size, self._size)
+            return tuple(name.name for name in gather(record.attributes(), number).proper_names())
+        except NtfsDamaged:
+            return ()
 
 
 def make_entry(
@@ -62,6 +154,8 @@ def make_entry(
 
     Raises NtfsDamaged, UnreadableSectors.
     """
+    if not places:
+        return []
     if facts.information is None:
         raise NtfsDamaged(f"MFT record {record.number}: it has no $STANDARD_INFORMATION")
     created, modified, changed, accessed, attributes = facts.information
@@ -90,83 +184,35 @@ def make_entry(
     ]
 
 
-def _entries(table: MasterFileTable, record: Record, tree: DirectoryTree) -> list[Entry]:
-    number = record.number
-    facts = gather(table.attributes(record), number)
-    if number == ROOT_RECORD:
-        return make_entry(table, record, facts, [((), False)])
-    names = facts.proper_names()
-    if not names:
-        if number in _RESERVED:
-            return []
-        raise NtfsDamaged(f"MFT record {number}: it is in use and has no name")
-    is_system = number < FIRST_USER_RECORD
-    places = []
-    for name in names:
-        parent = _own_place(tree, record) if record.flags & DIRECTORY else tree.place(name.parent)
-        if parent is None:
-            path: tuple[str, ...] = (ORPHAN, str(number), name.name)
-        elif record.flags & DIRECTORY:
-            path = parent.path
-        else:
-            path = (*parent.path, name.name)
-        places.append((path, is_system or (parent is not None and parent.is_system)))
-        if record.flags & DIRECTORY:
-            break
-    return make_entry(table, record, facts, places)
+def _links(record: Record, facts: FileFacts) -> list[tuple[int, str]]:
+    """For each name that the file is to have: the directory whose place tells its path, and the name.
 
-
-def _own_place(tree: DirectoryTree, record: Record) -> Place | None:
-    """A directory's path is the tree's, so that its own Entry and those below it always agree."""
-    return tree.place(record.reference)
-
-
-def _rows(chunk: Chunk, flags: int) -> list[int]:
-    """Sound base records whose flags are all set."""
-    wanted = (chunk.verdicts == Verdict.SOUND) & (chunk.flags & flags == flags)
-    rows: list[int] = np.flatnonzero(wanted & (chunk.bases == 0)).tolist()
-    return rows
-
-
-def _damaged(table: MasterFileTable, chunk: Chunk, bitmap: ExtentMap | None) -> Iterator[DamagedRecord]:
-    """Records that are in use by the table's bitmap or their own flag and cannot be parsed.
-
-    Without the bitmap, an unsigned record counts as never used if it begins with zeros.
+    A directory's path is the tree's, so that its own Entry and those below it always agree.
     """
-    broken = chunk.verdicts != Verdict.SOUND
-    if not broken.any():
-        return
-    allocated = table.allocated(bitmap, chunk)
-    size = table.geometry.record_size
-    for row in np.flatnonzero(broken).tolist():
-        number, verdict = chunk.first + row, Verdict(int(chunk.verdicts[row]))
-        if allocated is not None:
-            in_use = bool(allocated[row])
-        else:
-            in_use = verdict is Verdict.UNREADABLE or any(chunk.buffer[row * size : row * size + 4])
-        if verdict in (Verdict.BAD_ARRAY, Verdict.TORN) and chunk.flags[row] & IN_USE:
-            in_use = True
-        if in_use and not (number in _RESERVED and verdict is Verdict.NO_SIGNATURE):
-            yield DamagedRecord(number, f"MFT record {number} is damaged: {WHY[verdict]}")
+    if record.number == ROOT_RECORD:
+        return [(ROOT_RECORD, "")]
+    names = facts.proper_names()
+    if not names and record.number not in RESERVED:
+        raise NtfsDamaged(f"MFT record {record.number}: it is in use and has no name")
+    if record.flags & DIRECTORY:
+        return [(record.reference, name.name) for name in names[:1]]
+    return [(name.parent, name.name) for name in names]
 
 
-def _lost_extensions(table: MasterFileTable, chunk: Chunk) -> Iterator[DamagedRecord]:
-    """Records in use that continue one that is gone: the rest of a file that no Entry will tell of."""
-    wanted = (chunk.verdicts == Verdict.SOUND) & (chunk.flags & IN_USE != 0)
-    for row in np.flatnonzero(wanted & (chunk.bases != 0)).tolist():
-        base = int(chunk.bases[row])
-        try:
-            table.referenced(base)
-        except (NtfsDamaged, UnreadableSectors) as damage:
-            number = chunk.first + row
-            yield DamagedRecord(number, f"MFT record {number} continues another one: {damage.detail}")
+def _settle(nameless: Nameless, place: Place | None) -> Entry:
+    """The Entry with its path, now that the place is known."""
+    entry = nameless.entry
+    if place is None:
+        return entry._replace(path=(ORPHAN, str(entry.record), nameless.name))
+    is_directory = entry.is_directory or entry.record == ROOT_RECORD
+    path = place.path if is_directory else (*place.path, nameless.name)
+    return entry._replace(path=path, is_system=entry.is_system or place.is_system)
 
 
-def _names_left(chunk: Chunk, row: int, size: int) -> tuple[str, ...]:
-    """The names in the record itself, as far as they can be made out."""
-    number = chunk.first + row
-    try:
-        record = parse_record(number, chunk.buffer, row * size, size)
-        return tuple(name.name for name in gather(record.attributes(), number).proper_names())
-    except NtfsDamaged:
-        return ()
+def _careful_rows(chunk: Chunk, ordinary: Ordinary | None) -> list[int]:
+    """Sound base records in use that are not ordinary."""
+    wanted = (chunk.verdicts == Verdict.SOUND) & (chunk.flags & IN_USE != 0) & (chunk.bases == 0)
+    if ordinary is not None:
+        wanted[ordinary.rows] = False
+    rows: list[int] = np.flatnonzero(wanted).tolist()
+    return rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from agent.errors import DiskOperationFailed, NtfsDamaged, UnreadableSectors
 from agent.volume.block import BlockSource
+from agent.volume.ntfs.attribute_list import MAX_LIST_BYTES, ListEntry, parse_list
 from agent.volume.ntfs.extents import ExtentMap, map_extents
 from agent.volume.ntfs.fixups import FILE_SIGNATURE, WHY, Verdict, apply_fixups
 from agent.volume.ntfs.geometry import Geometry
@@ -24,24 +24,8 @@ from agent.volume.ntfs.record import (
 )
 
 CHUNK_BYTES = 4 * 1024 * 1024
-MAX_LIST_BYTES = 256 * 1024
-"""What NTFS allows for one attribute list."""
-
 _MIRRORED_RECORDS = 4
 _ATTRIBUTE_LIST = int(AttributeType.ATTRIBUTE_LIST)
-_LIST_ENTRY = struct.Struct("<IHBBQQH")
-"""Type, length, name length and place, first VCN, record, id."""
-
-
-@dataclass(frozen=True, slots=True)
-class ListEntry:
-    """One line of an attribute list: which record holds which attribute instance."""
-
-    type: int
-    id: int
-    first_vcn: int
-    reference: int
-    is_named: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +37,11 @@ class Chunk:
     verdicts: NDArray[np.uint8]
     flags: NDArray[np.uint16]
     bases: NDArray[np.uint64]
+
+    def holds(self, number: int) -> bool:
+        """Whether the record is in here, and sound."""
+        row = number - self.first
+        return 0 <= row < len(self.verdicts) and self.verdicts[row] == Verdict.SOUND
 
 
 class MasterFileTable:
@@ -67,6 +56,7 @@ class MasterFileTable:
         self._map = ExtentMap(((geometry.mft_offset, size),))
         self._mirror = ExtentMap(((geometry.mirror_offset, size),))
         self.record_count = _MIRRORED_RECORDS
+        self.chunk_records = CHUNK_BYTES // geometry.record_size
         self._bootstrap()
 
     def _bootstrap(self) -> None:
@@ -116,11 +106,30 @@ class MasterFileTable:
         assert start is not None
         return start
 
-    def load(self, number: int) -> Record:
+    def offsets(self, chunk: Chunk) -> NDArray[np.int64]:
+        """As ``offset``, of all records of the chunk."""
+        size = self.geometry.record_size
+        places = (np.arange(len(chunk.verdicts), dtype=np.int64) + chunk.first) * size
+        found = np.empty_like(places)
+        at = 0
+        for start, length in self._map.pieces(chunk.first * size, len(places) * size):
+            assert start is not None
+            # Of a record that lies in two pieces, the place is where it begins.
+            until = at + length
+            here = slice(-(-at // size), -(-until // size))
+            found[here] = places[here] - chunk.first * size - at + start
+            at = until
+        return found
+
+    def load(self, number: int, near: Chunk | None = None) -> Record:
         """The record of that number, in use or not; the first four from $MFTMirr if need be.
 
-        Raises NtfsDamaged when it is not there or not sound, UnreadableSectors.
+        One that is in ``near`` is not read again. Raises NtfsDamaged when it is not there or not sound,
+        UnreadableSectors.
         """
+        size = self.geometry.record_size
+        if near is not None and near.holds(number):
+            return parse_record(number, near.buffer, (number - near.first) * size, size)
         if not 0 <= number < self.record_count:
             raise NtfsDamaged(f"MFT record {number} of a table of {self.record_count} records")
         try:
@@ -142,12 +151,12 @@ class MasterFileTable:
             raise NtfsDamaged(f"MFT record {number} is damaged: {WHY[verdict]}")
         return parse_record(number, block, 0, size)
 
-    def referenced(self, reference: int) -> Record:
+    def referenced(self, reference: int, near: Chunk | None = None) -> Record:
         """The base record that a directory or a list points at, in use and of the right sequence.
 
         Raises NtfsDamaged, UnreadableSectors.
         """
-        record = self.load(reference & RECORD_MASK)
+        record = self.load(reference & RECORD_MASK, near)
         sequence = reference >> 48
         if not record.flags & IN_USE or record.base:
             raise NtfsDamaged(f"MFT record {record.number} is pointed at, and holds no file")
@@ -157,7 +166,7 @@ class MasterFileTable:
             )
         return record
 
-    def attributes(self, base: Record) -> list[Attribute]:
+    def attributes(self, base: Record, near: Chunk | None = None) -> list[Attribute]:
         """All attributes of a file: those of its base record and of the records its list names.
 
         Raises NtfsDamaged when list and records contradict each other, UnreadableSectors.
@@ -165,16 +174,18 @@ class MasterFileTable:
         own = base.attributes()
         if not _has_list(own):
             return own
+        held: dict[int, list[Attribute]] = {}
         wanted: dict[int, set[tuple[int, int]]] = {}
         for entry in self.attribute_list(base, own):
-            if entry.type in _LISTED:
-                wanted.setdefault(entry.reference, set()).add((entry.type, entry.id))
+            if entry.type not in _LISTED:
+                continue
+            if entry.reference not in held:
+                # Looked at as it comes, so that a list which lies is not followed to its end.
+                held[entry.reference] = self._segment(base, entry.reference, near).attributes()
+            wanted.setdefault(entry.reference, set()).add((entry.type, entry.id))
         found: list[Attribute] = []
         for reference, keys in wanted.items():
-            here = own
-            if reference & RECORD_MASK != base.number:
-                here = self._segment(base, reference).attributes()
-            listed = [each for each in here if (each.type, each.id) in keys]
+            listed = [each for each in held[reference] if (each.type, each.id) in keys]
             if len(listed) != len(keys):
                 raise NtfsDamaged(
                     f"MFT record {base.number} lists {len(keys)} attributes in record "
@@ -187,11 +198,11 @@ class MasterFileTable:
         """The lines of the record's attribute list, none if it has no list."""
         for each in base.attributes() if own is None else own:
             if each.type == AttributeType.ATTRIBUTE_LIST:
-                yield from _parse_list(self.value([each], MAX_LIST_BYTES), base.number)
+                yield from parse_list(self.value([each], MAX_LIST_BYTES), base.number)
 
-    def _segment(self, base: Record, reference: int) -> Record:
+    def _segment(self, base: Record, reference: int, near: Chunk | None = None) -> Record:
         number = reference & RECORD_MASK
-        record = base if number == base.number else self.load(number)
+        record = base if number == base.number else self.load(number, near)
         if record is base:
             return base
         if not record.flags & IN_USE or record.base != base.reference or record.sequence != reference >> 48:
@@ -237,9 +248,8 @@ class MasterFileTable:
     def chunks(self) -> Iterator[Chunk]:
         """All records in their order, in reads of 4 MiB; unreadable ones are told by their verdict."""
         size = self.geometry.record_size
-        step = CHUNK_BYTES // size
-        for first in range(0, self.record_count, step):
-            count = min(step, self.record_count - first)
+        for first in range(0, self.record_count, self.chunk_records):
+            count = min(self.chunk_records, self.record_count - first)
             block = bytearray(count * size)
             unreadable = self._fill(first, memoryview(block))
             verdicts = apply_fixups(block, size, FILE_SIGNATURE)
@@ -278,13 +288,3 @@ def _has_list(attributes: list[Attribute]) -> bool:
 
 def _is_unnamed(attribute: Attribute, kind: AttributeType) -> bool:
     return attribute.type == kind and not attribute.name
-
-
-def _parse_list(data: bytes, number: int) -> Iterator[ListEntry]:
-    at = 0
-    while at + _LIST_ENTRY.size <= len(data):
-        kind, length, name_length, _, vcn, reference, attribute_id = _LIST_ENTRY.unpack_from(data, at)
-        if length < _LIST_ENTRY.size or at + length > len(data):
-            raise NtfsDamaged(f"MFT record {number}: entry {at} of its attribute list has {length} bytes")
-        yield ListEntry(kind, attribute_id, vcn, reference, name_length > 0)
-        at += length

@@ -1,11 +1,20 @@
-"""Directories by record number, and the paths they make."""
+"""Directories by record number, and the paths they make.
+
+The table of directories lies in the scratch file: a row a directory, the rows of one chunk of $MFT
+together and in the order of their numbers, their names behind. In memory is one bit a record, which tells
+where the row is, and bounded caches.
+"""
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from agent.volume.ntfs.entry import ORPHAN
-from agent.volume.ntfs.record import RECORD_MASK, Record
+from agent.volume.ntfs.record import RECORD_MASK, decode_name
+from agent.volume.ntfs.scratch import Scratch
 
 ROOT_RECORD = 5
 EXTEND_RECORD = 11
@@ -13,84 +22,206 @@ FIRST_USER_RECORD = 24
 MAX_DEPTH = 1024
 """Directories deeper than this begin a path of their own under ``ORPHAN``."""
 
-_MAX_CACHED_NAMES = 4_000_000
+MAX_CACHED_BYTES = 4 * 1024 * 1024
+"""Of the paths that are remembered, by estimate, and as much again of those soon to be forgotten."""
+
+MAX_BLOCKED = 16_384
+"""Directories remembered as waiting, and as many again that are about to be forgotten."""
+
+_PLACE_BYTES = 300
+_NAME_BYTES = 8
+
+_MAX_WALK = 2 * MAX_DEPTH
+"""Far enough to settle half of the directories on the way, so that long chains are not walked for each."""
+
+_ROW = struct.Struct("<QQHH4x")
+"""Parent's reference, place of the name in the scratch file, sequence, bytes of the name."""
+
+_Value = TypeVar("_Value")
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A directory's path from the root, how deep it truly lies, and whether NTFS keeps it for itself."""
+class Place(NamedTuple):
+    """A directory's path from the root, how deep it truly lies, and whether NTFS keeps it for itself.
+
+    ``circle`` are the numbers of the directories that lead to each other in a circle, of one of these.
+    """
 
     path: tuple[str, ...]
     depth: int
     is_system: bool
+    circle: frozenset[int] = frozenset()
 
 
 _ROOT = Place((), 0, False)
+WAITING: Final = Place((), -1, False)
+"""Said of a directory while a record on its way up has not been seen."""
+
+
+class Directory(NamedTuple):
+    """A directory in use: its record, its parent's reference, its name in UTF-16."""
+
+    number: int
+    sequence: int
+    parent: int
+    name: bytes
+
+
+class Recent(Generic[_Value]):
+    """What was put in lately, by number: two halves, of which the older one is forgotten at once."""
+
+    def __init__(self, limit: int) -> None:
+        """``limit`` is what the values of one half may weigh together."""
+        self._limit = limit
+        self._weight = 0
+        self._young: dict[int, _Value] = {}
+        self._old: dict[int, _Value] = {}
+
+    def get(self, key: int) -> _Value | None:
+        found = self._young.get(key)
+        return found if found is not None else self._old.get(key)
+
+    def put(self, key: int, value: _Value, weight: int = 1) -> None:
+        self._weight += weight
+        if self._weight > self._limit:
+            self._old, self._young = self._young, {}
+            self._weight = weight
+        self._young[key] = value
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Where the rows of one chunk begin, and a bit for each of its records that has one."""
+
+    start: int
+    bits: int
 
 
 class DirectoryTree:
-    """Grows with the number of directories; the paths it remembers are bounded."""
+    """Told of all directories chunk by chunk; knows the place of each whose way up has been seen."""
 
-    def __init__(self) -> None:
-        self._known: dict[int, tuple[int, int, str]] = {}
-        self._places: dict[int, Place] = {}
-        self._cached_names = 0
+    def __init__(self, scratch: Scratch, chunk_records: int, record_count: int) -> None:
+        """``chunk_records`` is how many records each call of ``see`` is about, but for the last one."""
+        self._scratch = scratch
+        self._chunk_records = chunk_records
+        self._record_count = record_count
+        self._chunks: list[_Rows] = []
+        self._seen = 0
+        self._places: Recent[Place] = Recent(MAX_CACHED_BYTES)
+        self._blocked: Recent[int] = Recent(MAX_BLOCKED)
 
-    def add(self, record: Record, parent: int, name: str) -> None:
-        """A directory in use, its parent's reference and its name."""
-        self._known[record.number] = (record.sequence, parent, name)
+    def see(self, directories: Iterable[Directory]) -> None:
+        """The directories of the next chunk, ascending; all other records of it are none."""
+        first = len(self._chunks) * self._chunk_records
+        rows, names, bits, name_bytes = bytearray(), [], 0, 0
+        found = list(directories)
+        names_start = len(found) * _ROW.size
+        for number, sequence, parent, name in found:
+            rows += _ROW.pack(parent, names_start + name_bytes, sequence, len(name))
+            names.append(name)
+            name_bytes += len(name)
+            bits |= 1 << number - first
+        start = self._scratch.append(bytes(rows) + b"".join(names)) if found else 0
+        self._chunks.append(_Rows(start, bits))
+        self._seen = first + self._chunk_records
 
     def place(self, reference: int) -> Place | None:
-        """Where the directory lies, or None if there is none of that number and sequence."""
+        """Where the directory lies; None if there is none of that number and sequence, or WAITING.
+
+        What it says is final but for WAITING, and does not depend on what was asked before. Raises
+        StateUnusable.
+        """
         return self._places.get(reference) or self._resolve(reference)
 
     def _resolve(self, reference: int) -> Place | None:
-        chain: list[tuple[int, int, str]] = []
+        """Walk up until something is known; then down again, giving each its place."""
+        chain: list[tuple[int, Directory]] = []
         seen: dict[int, int] = {}
         place: Place | None = None
-        looped = MAX_DEPTH + 1
+        circle: frozenset[int] = frozenset()
         while True:
             number = reference & RECORD_MASK
             if number == ROOT_RECORD:
                 place = _ROOT
                 break
-            known = self._known.get(number)
-            if known is None or (reference >> 48 and reference >> 48 != known[0]):
+            blocked = self._blocked_by(reference, number)
+            if blocked is not None:
+                return self._wait(chain, blocked)
+            directory = self._directory(number)
+            if directory is None or (reference >> 48 and reference >> 48 != directory.sequence):
                 break
             if number in seen:
-                looped = seen[number]
+                circle = frozenset(list(seen)[seen[number] :])
                 break
-            canonical = number | known[0] << 48
+            canonical = number | directory.sequence << 48
             place = self._places.get(canonical)
             if place is not None:
+                # Others of its circle may have been forgotten, and be among those walked here.
+                circle = place.circle
                 break
-            if len(chain) > MAX_DEPTH:
-                return self._remember(canonical=chain[0][0], place=_orphan(*chain[0], MAX_DEPTH + 1))
+            if len(chain) == _MAX_WALK:
+                return self._cut(chain)
             seen[number] = len(chain)
-            chain.append((canonical, number, known[2]))
-            reference = known[1]
-        for index in range(len(chain) - 1, -1, -1):
-            canonical, number, name = chain[index]
-            place = _below(None if index >= looped else place, canonical, number, name)
+            chain.append((canonical, directory))
+            reference = directory.parent
+        return self._descend(chain, place, circle)
+
+    def _blocked_by(self, reference: int, number: int) -> int | None:
+        """The record that must be seen before the way up from ``reference`` can be told."""
+        if number >= self._seen:
+            return number if number < self._record_count else None
+        blocked = self._blocked.get(reference)
+        return blocked if blocked is not None and blocked >= self._seen else None
+
+    def _wait(self, chain: list[tuple[int, Directory]], blocked: int) -> Place:
+        for canonical, _ in chain:
+            self._blocked.put(canonical, blocked)
+        return WAITING
+
+    def _descend(
+        self, chain: list[tuple[int, Directory]], place: Place | None, circle: frozenset[int]
+    ) -> Place | None:
+        """Those of a circle each begin a path, and count as deep as the circle is long, so that what hangs
+        below is as deep as the walk up from it is long."""
+        for canonical, directory in reversed(chain):
+            if directory.number in circle:
+                place = _orphan(directory, min(len(circle), MAX_DEPTH + 1), circle)
+            else:
+                place = _below(place, directory)
             self._remember(canonical, place)
         return place
 
-    def _remember(self, canonical: int, place: Place) -> Place:
-        self._cached_names += len(place.path)
-        if self._cached_names > _MAX_CACHED_NAMES:
-            self._places.clear()
-            self._cached_names = len(place.path)
-        self._places[canonical] = place
-        return place
+    def _cut(self, chain: list[tuple[int, Directory]]) -> Place:
+        """All that have more than MAX_DEPTH others above them are too deep, wherever these lead."""
+        for canonical, directory in chain[: len(chain) - MAX_DEPTH]:
+            self._remember(canonical, _orphan(directory, MAX_DEPTH + 1))
+        return _orphan(chain[0][1], MAX_DEPTH + 1)
+
+    def _remember(self, canonical: int, place: Place) -> None:
+        self._places.put(canonical, place, _PLACE_BYTES + _NAME_BYTES * len(place.path))
+
+    def _directory(self, number: int) -> Directory | None:
+        index, inside = divmod(number, self._chunk_records)
+        if index >= len(self._chunks):
+            return None
+        chunk = self._chunks[index]
+        if not chunk.bits >> inside & 1:
+            return None
+        row = (chunk.bits & (1 << inside) - 1).bit_count()
+        found = self._scratch.read(chunk.start + row * _ROW.size, _ROW.size)
+        parent, name_start, sequence, name_bytes = _ROW.unpack(found)
+        name = self._scratch.read(chunk.start + name_start, name_bytes)
+        return Directory(number, sequence, parent, name)
 
 
-def _below(parent: Place | None, canonical: int, number: int, name: str) -> Place:
+def _below(parent: Place | None, directory: Directory) -> Place:
     if parent is None:
-        return _orphan(canonical, number, name, 1)
+        return _orphan(directory, 1)
     if parent.depth >= MAX_DEPTH:
-        return _orphan(canonical, number, name, MAX_DEPTH + 1)
-    return Place((*parent.path, name), parent.depth + 1, parent.is_system or number == EXTEND_RECORD)
+        return _orphan(directory, MAX_DEPTH + 1)
+    name = decode_name(directory.name)
+    is_system = parent.is_system or directory.number == EXTEND_RECORD
+    return Place((*parent.path, name), parent.depth + 1, is_system)
 
 
-def _orphan(canonical: int, number: int, name: str, depth: int) -> Place:
-    return Place((ORPHAN, str(number), name), depth, False)
+def _orphan(directory: Directory, depth: int, circle: frozenset[int] = frozenset()) -> Place:
+    return Place((ORPHAN, str(directory.number), decode_name(directory.name)), depth, False, circle)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import BinaryIO
 
 from agent.errors import NtfsDamaged
 from agent.volume.block import BlockSource
@@ -53,15 +54,23 @@ class NtfsVolume:
         """
         return cls(source)
 
-    def scan(self) -> Iterator[Entry | DamagedRecord]:
+    def scan(self, scratch: BinaryIO | None = None) -> Iterator[Entry | DamagedRecord]:
         """Every name of every file and directory in use, and every record that cannot be parsed.
 
-        In the order of $MFT, which is read twice from end to end in pieces of 4 MiB: directories
-        first, then all. Memory grows with the number of directories, not of files. 8.3 aliases are
-        left out. Nothing that is wrong with one record raises; a device that is gone does
-        (DiskOperationFailed).
+        $MFT is read once, from end to end, in pieces of 4 MiB; besides, only records that attribute lists
+        lead to. In the order of $MFT, but for those below a directory that comes later in it: they are
+        given at the end. 8.3 aliases are left out.
+
+        ``scratch`` is an empty, seekable file open for reading and writing that the scan alone uses: the
+        table of directories and the entries that wait lie there, and memory stays within 64 MiB whatever
+        the volume holds. Names, times and places of the volume stand in it in the clear, and no content;
+        so let it be unlinked. Without one all that is kept in memory, which then grows by some 100 bytes
+        a directory and 300 a waiting entry.
+
+        Nothing that is wrong with one record raises; a device that is gone does (DiskOperationFailed),
+        and so does a scratch file that cannot be written or read (StateUnusable).
         """
-        return scan(self._table)
+        return scan(self._table, scratch)
 
     def read_into(self, ref: StreamRef, offset: int, buffer: memoryview) -> None:
         """Fill ``buffer`` with the stream's bytes from ``offset`` on; all must lie below ``ref.size``.

@@ -164,6 +164,21 @@ def test_a_piece_that_begins_in_a_hole_lies_where_its_first_byte_does() -> None:
     assert [(r.start, r.parts[0].index, r.is_placed) for r in found] == [(0, 0, False), (40 * KIB, 1, True)]
 
 
+def test_ranges_on_both_sides_of_an_extent_do_not_lie_in_it() -> None:
+    ref = stream((None, 8192), (40960, 4096), (None, 8192), (81920, 8192), kind=StreamKind.SPARSE)
+    found = list(requests([Want(1, ref, ((0, 512), (16384, 6000), (24576, 512)))]))
+    assert [(r.start, r.parts[0].index, r.is_placed) for r in found] == [
+        (0, 0, False),
+        (81920, 1, True),
+        (81920 + 4096, 2, True),
+    ]
+
+
+def test_a_file_that_was_never_written_to_has_no_place() -> None:
+    (request,) = requests([whole(1, stream((8192, 4096), valid=0))])
+    assert request == Request(0, 4096, (Part(1, 0, 0),), False, is_placed=False)
+
+
 def test_blocks_of_a_wof_file_come_in_the_order_of_the_packed_extents() -> None:
     packed = ((900 * KIB, 64 * KIB), (100 * KIB, 64 * KIB))
     ref = stream(*packed, kind=StreamKind.WOF, size=MIB, packed=128 * KIB, first=100 * KIB)
@@ -325,7 +340,7 @@ def refs(draw: st.DrawFn) -> StreamRef:
     extents = tuple(draw(st.lists(st.tuples(_PLACES, _LENGTHS), max_size=5)))
     covered = sum(length for _, length in extents)
     size = draw(st.integers(max(0, covered - 600), covered))
-    valid = draw(st.one_of(st.just(size), st.integers(0, size)))
+    valid = draw(st.one_of(st.just(size), st.just(0), st.integers(0, size)))
     packed = 0
     if kind is StreamKind.WOF:
         packed, size = max(1, size), size * 3

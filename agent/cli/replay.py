@@ -142,7 +142,8 @@ class _Screen:
         match event["event"]:
             case "opened":
                 self._line(f"opened: {event['choice']}; {event['protection']}; volume {event['volume']}")
-            case "manifest.warning" | "log.kept" | "waiting":
+                self._line(f"reader: {event['confinement']}")
+            case "manifest.warning" | "log.kept" | "waiting" | "drive.unreadable":
                 self._line(f"{event['event']}: {event['detail']}")
             case "progress":
                 self._progress(event)

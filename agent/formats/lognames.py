@@ -21,10 +21,17 @@ class ReportKind(StrEnum):
     ERROR = "error"
     VERBOSE = "verbose"
     MANIFEST = "manifest"
+    MAPFILE = "mapfile"
+    """Ours, not the service's: which sectors could not be read, in GNU ddrescue's form."""
+
+    @property
+    def suffix(self) -> str:
+        """Of the file name."""
+        return "txt" if self is ReportKind.MAPFILE else "xml"
 
 
 def log_blob_name(job: JobName, serial: SerialNumber, stamp: datetime, kind: ReportKind) -> str:
-    """``waies/<job>_<drive>_<yyyyMMdd-HHmmss-fff>_<kind>.xml``.
+    """``waies/<job>_<drive>_<yyyyMMdd-HHmmss-fff>_<kind>.xml``; a mapfile ends in ``.txt``.
 
     ``stamp`` is when that one file was written, so the files of a drive differ in it. Raises
     ValueError for a stamp without a time zone.
@@ -33,4 +40,4 @@ def log_blob_name(job: JobName, serial: SerialNumber, stamp: datetime, kind: Rep
         raise ValueError("the stamp of a log has no time zone")
     utc = stamp.astimezone(UTC)
     when = f"{utc:%Y%m%d-%H%M%S}-{utc.microsecond // 1000:03d}"
-    return f"{FOLDER}/{job}_{encode_segment(serial.normal)}_{when}_{kind}.xml"
+    return f"{FOLDER}/{job}_{encode_segment(serial.normal)}_{when}_{kind}.{kind.suffix}"

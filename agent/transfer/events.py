@@ -1,8 +1,9 @@
 """What an uploader tells its station: one JSON object a line on standard output.
 
 Names: ``opened``, ``inventory``, ``manifest.warning``, ``waiting`` (for the store), ``progress``,
-``log.kept``, and one of ``finished``, ``paused`` (something to wait for or to mend; the place is kept)
-or ``interrupted`` (stopped as told; the place is kept) as the last.
+``log.kept``, ``drive.unreadable`` (bad sectors, when all is moved), and as the last one of ``finished``,
+``paused`` (something to wait for or to mend; the place is kept) or ``interrupted`` (stopped as told; the
+place is kept).
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import asyncio
 import json
 import socket
 import struct
+import threading
 from typing import Any
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
@@ -56,11 +57,12 @@ async def receive(stream: asyncio.StreamReader) -> Message | None:
 
 
 class BlockingChannel:
-    """The reader's end: blocking, one thread."""
+    """The reader's end: one thread receives, any may send."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._file = sock.makefile("rb")
+        self._sending = threading.Lock()
 
     def close(self) -> None:
         """Hang up; the socket itself is its owner's."""
@@ -76,7 +78,9 @@ class BlockingChannel:
 
     def send(self, message: Message) -> None:
         """Raises OSError when the other side is gone."""
-        self._sock.sendall(pack(message))
+        packed = pack(message)
+        with self._sending:
+            self._sock.sendall(packed)
 
     def receive(self) -> Message | None:
         """The next message, or None when the other side is gone. Raises BadFrame."""

@@ -287,6 +287,16 @@ class Journal:
             skipped=counts.get(ItemState.SKIPPED, Count()),
         )
 
+    def unread(self, after: int = -1) -> list[Item]:
+        """The next items that failed because bytes of theirs could not be read; ``after`` is a ``seq``."""
+        rows = self._db.execute(
+            f"""SELECT {_ITEM} FROM item
+               WHERE seq > ? AND state = ? AND (blob_status = ? OR pieces LIKE ?)
+               ORDER BY seq LIMIT {PAGE_ROWS}""",  # noqa: S608 - constants
+            (after, ItemState.FAILED, BlobStatus.IO_FAILED, f'%"{ChunkStatus.IO_FAILED}"%'),
+        )
+        return [item for item, _ in self._bounded(rows)]
+
     def has_any(self, status: DispositionStatus) -> bool:
         """Whether the disposition of some blob ended so."""
         row = self._db.execute("SELECT 1 FROM item WHERE disposition_status = ? LIMIT 1", (status,))

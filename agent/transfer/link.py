@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from typing import Any
 
 from agent.errors import IngestError, MalformedInput, WorkerLost, from_name
@@ -18,8 +19,32 @@ from agent.volume.ntfs import StreamRef
 MAX_DETAIL_CHARS = 500
 
 
-Source = int | StreamRef
-"""A stream that was opened, or one that is read only once."""
+@dataclass(frozen=True, slots=True)
+class VolumeRange:
+    """Bytes of the volume itself, from ``start`` on: where neighbouring files are read at once."""
+
+    start: int
+
+
+Source = int | StreamRef | VolumeRange
+"""A stream that was opened, one that is read only once, or a part of the volume."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why bytes could not be read. ``later``: they were put off, good data comes first."""
+
+    why: str
+    later: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DriveMapAnswer:
+    """``unreadable`` bytes in so many ranges, and the mapfile, empty when all could be read."""
+
+    unreadable: int
+    ranges: int
+    text: str
 
 
 class ReaderLink:
@@ -30,7 +55,7 @@ class ReaderLink:
     ) -> None:
         self._reader, self._writer = reader, writer
         self.ring, self.pool = ring, pool
-        self._fills: dict[int, asyncio.Future[str | None]] = {}
+        self._fills: dict[int, asyncio.Future[Trouble | None]] = {}
         self._answers: asyncio.Queue[Message] = asyncio.Queue(maxsize=8)
         self._numbers = iter(range(1 << 62))
         self._lost: IngestError | None = None
@@ -57,7 +82,10 @@ class ReaderLink:
         future = self._fills.pop(cid, None) if isinstance(cid, int) else None
         if future is not None and not future.done():
             why = message.get("why")
-            future.set_result(None if why is None else str(why)[:MAX_DETAIL_CHARS])
+            trouble = (
+                None if why is None else Trouble(str(why)[:MAX_DETAIL_CHARS], message.get("later") is True)
+            )
+            future.set_result(trouble)
 
     def _lose(self, error: IngestError) -> None:
         self._lost = error
@@ -121,18 +149,45 @@ class ReaderLink:
         """The stream is not needed any more."""
         await self._send({"do": "drop", "sid": sid})
 
+    async def rescue(self, *, retrying: bool) -> None:
+        """Whether from now on the reader works on bad sectors until it gives them up, or puts them off."""
+        await self._send({"do": "rescue", "retrying": retrying})
+
+    async def drive_map(self) -> DriveMapAnswer:
+        """What could not be read of the drive so far."""
+        await self._send({"do": "map"})
+        answer = await self.answer("map")
+        match answer:
+            case {"unreadable": int(unreadable), "ranges": int(ranges), "text": str(text)}:
+                return DriveMapAnswer(unreadable, ranges, text)
+        raise WorkerLost("the reader sent a map of the drive that is none")
+
+    async def losses(self, refs: list[StreamRef]) -> list[str]:
+        """For each stream which of its bytes lie on bad sectors, in words; "" for none."""
+        await self._send({"do": "losses", "refs": [ref.to_json() for ref in refs]})
+        lost = (await self.answer("losses")).get("lost")
+        if not isinstance(lost, list) or len(lost) != len(refs):
+            raise WorkerLost("the reader told of other losses than was asked")
+        return [str(each)[:MAX_DETAIL_CHARS] for each in lost]
+
     async def fill(
-        self, source: Source, offset: int, length: int, slots: list[int]
-    ) -> asyncio.Future[str | None]:
-        """Ask for bytes in slots; the future tells None, or why they could not be read."""
+        self, source: Source, offset: int, length: int, slots: list[int], at: int = 0
+    ) -> asyncio.Future[Trouble | None]:
+        """Ask for bytes in slots, from byte ``at`` of the first one on; the future tells what hindered.
+
+        ``offset`` counts from the start of the source.
+        """
         cid = next(self._numbers)
-        future: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Trouble | None] = asyncio.get_running_loop().create_future()
         self._fills[cid] = future
-        message = {"do": "fill", "cid": cid, "offset": offset, "length": length, "slots": slots}
-        if isinstance(source, StreamRef):
-            message["ref"] = source.to_json()
-        else:
-            message["sid"] = source
+        message = {"do": "fill", "cid": cid, "offset": offset, "length": length, "slots": slots, "at": at}
+        match source:
+            case StreamRef():
+                message["ref"] = source.to_json()
+            case VolumeRange(start):
+                message["start"] = start
+            case sid:
+                message["sid"] = sid
         await self._send(message)
         return future
 
@@ -143,9 +198,9 @@ class ReaderLink:
         try:
             for offset in range(0, ref.size, SLOT_BYTES):
                 length = min(SLOT_BYTES, ref.size - offset)
-                why = await (await self.fill(sid, offset, length, slots))
-                if why is not None:
-                    raise OSError(why)
+                trouble = await (await self.fill(sid, offset, length, slots))
+                if trouble is not None:
+                    raise OSError(trouble.why)
                 yield bytes(self.ring.slot(slots[0], length))
         finally:
             self.pool.put_back(slots)

@@ -12,12 +12,14 @@ import json
 import os
 import socket
 import sys
+import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-from agent.errors import WorkerLost
+from agent.errors import StateUnusable, WorkerLost
 from agent.transfer.endings import ending
 from agent.transfer.orders import ReaderOrder, UploadOrder
 from agent.transfer.ring import Ring
@@ -41,14 +43,18 @@ class Pair:
 
     @classmethod
     async def start(cls, device_fd: int, reader: ReaderOrder, upload: UploadOrder) -> Pair:
-        """Start both. The caller keeps and closes ``device_fd``."""
+        """Start both. The caller keeps and closes ``device_fd``.
+
+        Raises StateUnusable when there is no room for the reader's scratch file.
+        """
+        scratch = _scratch(upload.journal.parent)
         ring = Ring.create(upload.slot_count)
         ours, theirs = socket.socketpair()
         order_read, order_write = os.pipe()
         try:
             reading = await _spawn(
                 "agent.transfer.reader",
-                [device_fd, ring.fd, theirs.fileno(), order_read],
+                [device_fd, ring.fd, theirs.fileno(), order_read, scratch],
                 _environment(_KEPT_ENVIRONMENT) | _READER_ENVIRONMENT,
                 stdin=DEVNULL,
                 stdout=DEVNULL,
@@ -63,7 +69,7 @@ class Pair:
                 stdout=PIPE,
             )
         finally:
-            for fd in (order_read, order_write):
+            for fd in (order_read, order_write, scratch):
                 os.close(fd)
             ours.close()
             theirs.close()
@@ -138,6 +144,16 @@ async def _spawn(
         start_new_session=True,
         limit=1 << 20,
     )
+
+
+def _scratch(folder: Path) -> int:
+    """A file without a name: it goes with the reader that spills into it, however that ends."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            return os.dup(file.fileno())
+    except OSError as error:
+        raise StateUnusable(f"no scratch file can be made in {folder}: {error.strerror}") from None
 
 
 def _environment(names: tuple[str, ...]) -> dict[str, str]:

@@ -3,29 +3,47 @@
 It has no network and no cloud credential. It serves one uploader over a socket: it opens the
 volume, lists its files, looks paths up, and fills ring slots with the bytes of streams.
 
-    python -m agent.transfer.reader DEVICE_FD RING_FD SOCKET_FD ORDER_FD
+    python -m agent.transfer.reader DEVICE_FD RING_FD SOCKET_FD ORDER_FD SCRATCH_FD
 """
 
 from __future__ import annotations
 
 import json
 import os
-import resource
-import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, BinaryIO
 
-from agent.errors import DeviceUnavailable, DiskOperationFailed, IngestError, NtfsDamaged, UnreadableSectors
+from agent.errors import (
+    DeviceUnavailable,
+    DiskOperationFailed,
+    IngestError,
+    NtfsDamaged,
+    UnreadableSectors,
+    WorkerLost,
+)
+from agent.transfer.confined import WatchedChannel, confine
+from agent.transfer.endings import last_words
 from agent.transfer.frames import BadFrame, BlockingChannel, Message
 from agent.transfer.orders import ReaderOrder
 from agent.transfer.ring import Ring
-from agent.volume.block import BlockSource, FdSource, WatchedSource, read
+from agent.transfer.sandbox import NOT_CONFINED, Confinement
+from agent.volume.block import BlockSource
+from agent.volume.direct import drive_source
+from agent.volume.drivemap import TROUBLE
+from agent.volume.losses import lost_ranges, on_volume, sentence
 from agent.volume.ntfs import DamagedRecord, Entry, NtfsVolume, StreamRef
 from agent.volume.opening import open_volume
+from agent.volume.rescue import RescueSource
+
+FILLING_THREADS = 2
+"""One decrypts while the other waits for the drive, or they share the work on a fast one."""
 
 ENTRIES_PER_MESSAGE = 256
 EXTENTS_PER_MESSAGE = 50_000
@@ -38,10 +56,19 @@ DAMAGED = "$Damaged"
 
 
 class Reader:
-    """Answers an uploader's messages, one after the other."""
+    """Answers an uploader's messages: listings one after the other, fills in a few threads."""
 
-    def __init__(self, drive: BlockSource, ring: Ring, channel: BlockingChannel) -> None:
-        self._drive = WatchedSource(drive)
+    def __init__(
+        self,
+        drive: BlockSource,
+        ring: Ring,
+        channel: BlockingChannel,
+        confinement: Confinement = NOT_CONFINED,
+        scratch: BinaryIO | None = None,
+    ) -> None:
+        self._confinement = confinement
+        self._scratch = scratch
+        self._drive = RescueSource(drive, time.monotonic, lock=threading.Lock())
         self._ring = ring
         self._channel = channel
         self._streams: dict[int, StreamRef] = {}
@@ -51,29 +78,42 @@ class Reader:
             "stream": self._stream,
             "drop": self._drop,
             "fill": self._fill,
+            "rescue": self._rescue,
+            "map": self._map,
+            "losses": self._losses,
         }
+        self._failed: BaseException | None = None
 
     def serve(self, order: ReaderOrder) -> None:
         """Open the volume, say so, then answer until the uploader hangs up."""
         opened = open_volume(self._drive, order.credential, allow_unencrypted=order.allow_unencrypted)
         self._ntfs: NtfsVolume = opened.ntfs
+        self._volume, self._placement = opened.source, opened.placement
         self._channel.send(
             {
                 "is": "opened",
                 "volume": f"{opened.ntfs.serial:016X}",
+                "size": opened.source.size_bytes,
                 "label": opened.ntfs.label,
                 "dirty": opened.ntfs.is_dirty,
                 "choice": opened.choice,
                 "protection": opened.protection,
+                "confinement": self._confinement.sentence,
             }
         )
-        while (message := self._channel.receive()) is not None:
-            self._verbs[message["do"]](message)
+        with ThreadPoolExecutor(FILLING_THREADS) as self._threads:
+            while (message := self._channel.receive()) is not None:
+                # After a failure was told, what still comes is taken and dropped until the uploader
+                # hangs up: hanging up first could lose the word of it.
+                if self._failed is None:
+                    self._verbs[message["do"]](message)
+        if self._failed is not None and not isinstance(self._failed, (IngestError, OSError)):
+            raise self._failed
 
     def _scan(self, _: Message) -> None:
         rows: list[list[object]] = []
         extents = 0
-        for entry in self._ntfs.scan():
+        for entry in self._ntfs.scan(self._scratch):
             for row in _rows(entry):
                 rows.append(row)
                 extents += _extents(row)
@@ -108,35 +148,75 @@ class Reader:
     def _drop(self, message: Message) -> None:
         self._streams.pop(message["sid"], None)
 
+    def _rescue(self, message: Message) -> None:
+        self._drive.retrying = message["retrying"]
+
     def _fill(self, message: Message) -> None:
+        """Fills come in the order of the drive, and are begun in it."""
+        read, offset = self._source(message), message["offset"]
+        runs = self._ring.runs(message["slots"], message["length"], message["at"])
+        self._threads.submit(self._filled, message["cid"], read, offset, runs).add_done_callback(self._ended)
+
+    def _source(self, message: Message) -> Callable[[int, memoryview], None]:
+        if "start" in message:
+            return partial(_read_range, self._volume, message["start"])
         ref = StreamRef.from_json(message["ref"]) if "ref" in message else self._streams[message["sid"]]
-        offset = message["offset"]
-        answer: Message = {"is": "filled", "cid": message["cid"]}
+        return partial(self._ntfs.read_into, ref)
+
+    def _filled(
+        self, cid: int, read: Callable[[int, memoryview], None], offset: int, runs: list[memoryview]
+    ) -> None:
+        answer: Message = {"is": "filled", "cid": cid}
         try:
-            for view in self._ring.views(message["slots"], message["length"]):
-                self._ntfs.read_into(ref, offset, view)
+            for view in runs:
+                read(offset, view)
                 offset += len(view)
         except UnreadableSectors as error:
             self._still_there()
-            answer["why"] = error.detail
+            answer |= {"why": error.detail, "later": not self._drive.retrying}
         except (DiskOperationFailed, NtfsDamaged) as error:
             answer["why"] = error.detail
         self._channel.send(answer)
 
+    def _ended(self, fill: Future[None]) -> None:
+        """A fill that raised ends the service; the uploader is told, and hangs up."""
+        error = fill.exception()
+        if error is None or self._failed is not None:
+            return
+        self._failed = error
+        if not isinstance(error, IngestError):
+            error = WorkerLost(f"the reader failed: {type(error).__name__}")
+        with suppress(OSError):
+            self._channel.send(_told(error))
+
+    def _map(self, _: Message) -> None:
+        """What is bad on the drive, for who wants to know after all is moved."""
+        drive = self._drive
+        self._channel.send(
+            {
+                "is": "map",
+                "unreadable": drive.bad.total_bytes(*TROUBLE),
+                "ranges": sum(1 for _ in drive.bad.ranges(*TROUBLE)),
+                "text": "" if drive.bad.is_clean else drive.to_mapfile(),
+            }
+        )
+
+    def _losses(self, message: Message) -> None:
+        """Which bytes of these streams lie on what is bad."""
+        bad = on_volume(self._drive.bad.ranges(*TROUBLE), self._placement)
+        refs = map(StreamRef.from_json, message["refs"])
+        lost = [lost_ranges(bad, ref, self._ntfs.record_size) for ref in refs]
+        self._channel.send({"is": "losses", "lost": [sentence(each) if each else "" for each in lost]})
+
     def _still_there(self) -> None:
         """A drive that was pulled is one event, not an error for each of its files."""
-        sector = self._drive.sector_size
-        last = self._drive.size_bytes // sector - 1
-        error: UnreadableSectors | None = None
-        for place in (0, last // 2, last):
-            try:
-                read(self._drive, place * sector, sector)
-            except UnreadableSectors as trouble:
-                error = trouble
-            else:
-                return
-        if error is not None:
-            raise DeviceUnavailable(f"the drive stopped answering ({error.detail})")
+        why = self._drive.why_gone()
+        if why is not None:
+            raise DeviceUnavailable(f"the drive stopped answering ({why})")
+
+
+def _read_range(volume: BlockSource, start: int, offset: int, buffer: memoryview) -> None:
+    volume.read_into(start + offset, buffer)
 
 
 def _is_unnamed(row: list[object]) -> bool:
@@ -177,19 +257,16 @@ def _bounded(stream: StreamRef) -> StreamRef:
     if len(stream.extents) <= MAX_EXTENTS:
         return stream
     why = f"the file lies in {len(stream.extents)} pieces, more than this station moves"
-    return replace(stream, extents=(), unsupported=why)
-
-
-def restrict() -> None:
-    """No core dump that could hold a key, no file that grows, no signal but from the pair's owner."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return stream._replace(extents=(), unsupported=why)
 
 
 def _read_order(fd: int) -> Any:
     with os.fdopen(fd, "rb") as pipe:
         return json.load(pipe)
+
+
+def _told(error: IngestError) -> Message:
+    return {"is": "error", "id": error.id, "detail": error.detail}
 
 
 def serve(reader: Reader, order: ReaderOrder, channel: BlockingChannel) -> None:
@@ -198,23 +275,31 @@ def serve(reader: Reader, order: ReaderOrder, channel: BlockingChannel) -> None:
         reader.serve(order)
     except IngestError as error:
         with suppress(OSError):
-            channel.send({"is": "error", "id": error.id, "detail": error.detail})
+            channel.send(_told(error))
             channel.discard()
-    except (OSError, BadFrame):
+    except (ConnectionError, BadFrame):
         return
 
 
 def main(arguments: list[str]) -> int:
     """The process."""
-    device_fd, ring_fd, socket_fd, order_fd = map(int, arguments)
-    restrict()
-    order = ReaderOrder.from_json(_read_order(order_fd))
-    channel = BlockingChannel(socket.socket(fileno=socket_fd))
-    reader = Reader(
-        FdSource(device_fd, order.size_bytes, order.sector_size), Ring(ring_fd, order.slot_count), channel
-    )
-    serve(reader, order, channel)
+    try:
+        _run(*map(int, arguments))
+    except Exception as error:  # noqa: BLE001 - the supervisor of this process
+        print(last_words(error), file=sys.stderr)  # noqa: T201 - read by whoever started us
+        return 1
     return 0
+
+
+def _run(device_fd: int, ring_fd: int, socket_fd: int, order_fd: int, scratch_fd: int) -> None:
+    """Everything that is needed is open before the first hostile byte is read; then the walls go up."""
+    order = ReaderOrder.from_json(_read_order(order_fd))
+    ring = Ring(ring_fd, order.slot_count)
+    channel = WatchedChannel(socket.socket(fileno=socket_fd))
+    drive = drive_source(device_fd, order.size_bytes, order.sector_size)
+    with os.fdopen(scratch_fd, "w+b") as scratch:
+        reader = Reader(drive, ring, channel, confine(order.size_bytes), scratch)
+        serve(reader, order, channel)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from agent.transfer.sender import Sender
 
 UPLOAD_BYTES = 4 * 1024 * 1024
 _XML = BlobAttributes(content_type="application/xml")
+_TEXT = BlobAttributes(content_type="text/plain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,18 @@ class Reporter:
                 redact(iter(lambda: original.read(UPLOAD_BYTES), b""), file)
 
         return self._write(ReportKind.MANIFEST, write)
+
+    def mapfile(self, text: str, lost: Iterable[str]) -> Report:
+        """The reader's map of bad sectors, with a comment for each file that lost bytes to them."""
+
+        def write(file: BinaryIO) -> None:
+            head, _, rest = text.partition("\n")
+            file.write(f"{head}\n".encode())
+            for line in lost:
+                file.write(f"# lost: {line}\n".encode("ascii"))
+            file.write(rest.encode())
+
+        return self._write(ReportKind.MAPFILE, write)
 
     def _write(self, kind: ReportKind, write: Callable[[BinaryIO], None]) -> Report:
         name = log_blob_name(self._job, self._serial, self._now(), kind)
@@ -147,15 +160,16 @@ async def upload(report: Report, store: BlobStore, sender: Sender) -> str:
     """Put a report into the store; gives its address. Raises the store's errors."""
     await sender.ensure_container(report.blob.container)
     ids: list[str] = []
+    attributes = _TEXT if report.kind is ReportKind.MAPFILE else _XML
     with report.path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         while data := await asyncio.to_thread(file.read, UPLOAD_BYTES):
             view = memoryview(data)
             checksum = await asyncio.to_thread(crc64, [view])
             if size <= UPLOAD_BYTES:
-                await sender.put_report(report.blob, [view], checksum, _XML)
+                await sender.put_report(report.blob, [view], checksum, attributes)
                 return store.url(report.blob)
             ids.append(base64.b64encode(b"log-%07d" % len(ids)).decode("ascii"))
             await sender.put_block(report.blob, ids[-1], [view], checksum)
-    await sender.commit_report(report.blob, ids, _XML)
+    await sender.commit_report(report.blob, ids, attributes)
     return store.url(report.blob)

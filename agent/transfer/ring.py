@@ -7,8 +7,10 @@ back. So memory is a constant, whatever the sizes of files, and nothing is ever 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import mmap
 import os
+from bisect import insort
 from collections import deque
 
 SLOT_BYTES = 512 * 1024
@@ -26,9 +28,13 @@ class Ring:
 
     @classmethod
     def create(cls, slot_count: int) -> Ring:
-        """A new ring; its descriptor is to be inherited by both processes."""
-        fd = os.memfd_create("ingest-ring")
+        """A new ring; its descriptor is to be inherited by both processes.
+
+        Its size is sealed: a reader that hostile bytes took over cannot end the uploader by shrinking it.
+        """
+        fd = os.memfd_create("ingest-ring", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(fd, slot_count * SLOT_BYTES)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         return cls(fd, slot_count)
 
     def slot(self, number: int, length: int = SLOT_BYTES) -> memoryview:
@@ -38,14 +44,37 @@ class Ring:
         start = number * SLOT_BYTES
         return self._view[start : start + length]
 
-    def views(self, slots: list[int], length: int) -> list[memoryview]:
-        """``length`` bytes spread over ``slots`` in order, a view a slot."""
+    def views(self, slots: list[int], length: int, at: int = 0) -> list[memoryview]:
+        """``length`` bytes over ``slots`` in order, a view a slot; ``at`` is where the first begins."""
         views = []
         for number in slots:
-            part = min(length, SLOT_BYTES)
-            views.append(self.slot(number, part))
+            part = min(length, SLOT_BYTES - at)
+            views.append(self.slot(number, at + part)[at:])
             length -= part
+            at = 0
         return views
+
+    def runs(self, slots: list[int], length: int, at: int = 0) -> list[memoryview]:
+        """As ``views``, with slots that follow each other in the ring made one: fewer, longer reads."""
+        runs: list[memoryview] = []
+        done = 0
+        while done < len(slots):
+            count = 1
+            while done + count < len(slots) and slots[done + count] == slots[done] + count:
+                count += 1
+            for number in slots[done : done + count]:
+                self._check(number)
+            part = min(length, count * SLOT_BYTES - at)
+            start = slots[done] * SLOT_BYTES + at
+            runs.append(self._view[start : start + part])
+            length -= part
+            at = 0
+            done += count
+        return runs
+
+    def _check(self, number: int) -> None:
+        if not 0 <= number < self.slot_count:
+            raise IndexError(f"slot {number} of {self.slot_count}")
 
     def close(self) -> None:
         """Unmap and close. Views handed out before must be gone."""
@@ -60,10 +89,14 @@ def slots_for(length: int) -> int:
 
 
 class SlotPool:
-    """Which slots are free. Takers are served in the order they came, so that order is kept."""
+    """Which slots are free. Takers are served in the order they came, so that order is kept.
+
+    Whoever takes several gets neighbours where there are as many in a row: they are one read.
+    """
 
     def __init__(self, slot_count: int) -> None:
         self._free = list(range(slot_count))
+        """In ascending order."""
         self._capacity = slot_count
         self._waiting: deque[tuple[int, asyncio.Future[list[int]]]] = deque()
 
@@ -89,7 +122,8 @@ class SlotPool:
 
     def put_back(self, slots: list[int]) -> None:
         """The slots are free again."""
-        self._free.extend(slots)
+        for slot in slots:
+            insort(self._free, slot)
         while self._waiting:
             count, future = self._waiting[0]
             if future.cancelled():
@@ -101,5 +135,8 @@ class SlotPool:
                 return
 
     def _cut(self, count: int) -> list[int]:
-        taken, self._free = self._free[:count], self._free[count:]
+        free = self._free
+        at = next((at for at in range(len(free) - count + 1) if free[at + count - 1] - free[at] < count), 0)
+        taken = free[at : at + count]
+        del free[at : at + count]
         return taken

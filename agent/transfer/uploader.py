@@ -33,6 +33,7 @@ from agent.transfer.frames import Message
 from agent.transfer.items import Item, ItemState, marker
 from agent.transfer.journal import Journal
 from agent.transfer.link import ReaderLink
+from agent.transfer.losses import lost_files
 from agent.transfer.mover import Mover
 from agent.transfer.orders import UploadOrder
 from agent.transfer.patience import Patience
@@ -57,6 +58,7 @@ class Uploader:
         self._is_resume = order.journal.exists()
         self._journal: Journal | None = None
         self._books: Books | None = None
+        self._mapfile, self._lost = "", list[str]()
 
     def command(self, word: str) -> None:
         """``stop`` or ``cancel``."""
@@ -84,6 +86,7 @@ class Uploader:
             journal = self._journal = await asyncio.to_thread(self._open_journal, volume)
             if await self._unless_stopped(self._prepare(journal)):
                 await self._move(journal, volume, _size(opened))
+                await self._look_for_bad_sectors(journal)
         if self._cancelled:
             await asyncio.to_thread(
                 journal.close_pending, ItemState.SKIPPED, BlobStatus.FAILED, "the job was cancelled"
@@ -178,6 +181,21 @@ class Uploader:
                 await keeper
             await books.flush()
 
+    async def _look_for_bad_sectors(self, journal: Journal) -> None:
+        found = await self._link.drive_map()
+        if not found.unreadable:
+            return
+        files, self._lost = await lost_files(self._link, journal)
+        self._mapfile = found.text
+        self._tell(
+            "drive.unreadable",
+            detail=f"{found.unreadable} bytes in {found.ranges} places of the drive cannot be read; "
+            f"files lost to them: {files}",
+            files=files,
+            ranges=found.ranges,
+            bytes=found.unreadable,
+        )
+
     def _stop_if_failed(self, keeper: asyncio.Task[None]) -> None:
         """A journal that cannot be written stops the transfer: nothing more is begun."""
         if not keeper.cancelled() and keeper.exception() is not None:
@@ -225,6 +243,8 @@ class Uploader:
         if journal is not None and self._manifest_copy.exists():
             yield self._back_up_manifest
         self._manifest_copy.unlink(missing_ok=True)
+        if self._mapfile:
+            yield lambda: self._reporter.mapfile(self._mapfile, self._lost)
 
     def _back_up_manifest(self) -> Report:
         return self._reporter.manifest(self._manifest_copy)

@@ -25,6 +25,7 @@ from agent.volume.bitlocker import (
 )
 from agent.volume.bitlocker.block import BLOCK_BYTES, parse_block
 from agent.volume.block import BlockSource, read
+from agent.volume.losses import Placement, bitlocker_placement, plain_placement
 from agent.volume.ntfs import NtfsVolume
 from agent.volume.partitions import first_data_volume
 from agent.volume.window import WindowCache
@@ -35,10 +36,14 @@ PEOPLE_HOLD = (ProtectorKind.PASSWORD, ProtectorKind.RECOVERY_PASSWORD, Protecto
 
 @dataclass(frozen=True, slots=True)
 class OpenedVolume:
-    """A readable volume, and ``source``, its plain bytes; ``choice`` and ``protection`` are for the log."""
+    """A readable volume, and ``source``, its plain bytes; ``choice`` and ``protection`` are for the log.
+
+    ``placement`` tells where on the drive its bytes lie.
+    """
 
     ntfs: NtfsVolume
     source: BlockSource
+    placement: tuple[Placement, ...]
     choice: str
     protection: str
 
@@ -57,11 +62,13 @@ def open_volume(
         ntfs = NtfsVolume.open(WindowCache(volume))
         if not allow_unencrypted:
             raise BitLockerNotActivated("the volume is not protected by BitLocker")
-        return OpenedVolume(ntfs, volume, chosen.why, "not encrypted, as the job allows")
+        placement = plain_placement(volume.start, volume.size_bytes)
+        return OpenedVolume(ntfs, volume, placement, chosen.why, "not encrypted, as the job allows")
     metadata = read_metadata(volume)
     decrypted = unlock_volume(volume, metadata, credential)
     ntfs = NtfsVolume.open(WindowCache(decrypted))
-    return OpenedVolume(ntfs, decrypted, chosen.why, describe(metadata))
+    placement = bitlocker_placement(volume.start, decrypted.regions, decrypted.sector_size)
+    return OpenedVolume(ntfs, decrypted, placement, chosen.why, describe(metadata))
 
 
 def unlock_volume(volume: BlockSource, metadata: Metadata, credential: Credential | None) -> DecryptedVolume:

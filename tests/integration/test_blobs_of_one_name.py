@@ -19,6 +19,7 @@ from agent.model.codes import BlobType, Disposition, DispositionStatus
 from agent.transfer.books import Books
 from agent.transfer.items import Item, ItemState, Outcome, Piece, marker
 from agent.transfer.journal import Journal
+from agent.transfer.link import Source, Trouble, VolumeRange
 from agent.transfer.mover import Mover
 from agent.transfer.patience import Patience
 from agent.transfer.ring import Ring, SlotPool
@@ -32,9 +33,10 @@ COUNTERS = [base64.b64encode(number.to_bytes(4, "little")).decode() for number i
 class _Link:
     """A reader that serves files from memory."""
 
-    def __init__(self, files: dict[int, bytes]) -> None:
+    def __init__(self, items: list[Item], files: dict[int, bytes]) -> None:
         self.ring, self.pool = Ring.create(64), SlotPool(64)
         self._files = files
+        self._places = {item.stream.first_offset: item.seq for item in items if item.stream}
         self._open: dict[int, StreamRef] = {}
 
     async def open(self, ref: StreamRef) -> int:
@@ -43,14 +45,22 @@ class _Link:
 
     async def drop(self, sid: int) -> None: ...
 
+    async def rescue(self, *, retrying: bool) -> None: ...
+
     async def fill(
-        self, source: int | StreamRef, offset: int, length: int, slots: list[int]
-    ) -> asyncio.Future[str | None]:
-        ref = source if isinstance(source, StreamRef) else self._open[source]
-        data = self._files[ref.record][offset : offset + length]
-        for view in self.ring.views(slots, length):
+        self, source: Source, offset: int, length: int, slots: list[int], at: int = 0
+    ) -> asyncio.Future[Trouble | None]:
+        if isinstance(source, VolumeRange):
+            place = max(place for place in self._places if place <= source.start)
+            whole = self._files[self._places[place]]
+            offset += source.start - place
+        else:
+            ref = source if isinstance(source, StreamRef) else self._open[source]
+            whole = self._files[ref.record]
+        data = whole[offset : offset + length].ljust(length, b"\0")
+        for view in self.ring.views(slots, length, at):
             view[:], data = data[: len(view)], data[len(view) :]
-        future: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Trouble | None] = asyncio.get_running_loop().create_future()
         future.set_result(None)
         return future
 
@@ -94,12 +104,13 @@ async def _move(folder: Path, items: list[Item], files: dict[int, bytes], store:
     books = Books(journal, lambda tally, percent: None)
     await books.load()
     mover = Mover(
-        _Link(files),  # type: ignore[arg-type]
+        _Link(items, files),  # type: ignore[arg-type]
         Sender(store, Patience(5, stop), 8),
         journal,
         books,
         marker_of=lambda item: marker("job", "S1", "00FF", item.seq, item.file_path),
         block_bytes=4 * MIB,
+        volume_bytes=1 << 40,
         stop=stop,
     )
     try:

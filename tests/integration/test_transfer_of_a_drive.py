@@ -26,7 +26,10 @@ from agent.transfer import patience
 from agent.transfer.sender import MARKER_KEY
 from agent.transfer.uploader import Uploader
 from agent.volume.block import BlockSource, BytesSource
+from agent.volume.drivemap import State
+from agent.volume.mapfile import parse
 from agent.volume.ntfs import NtfsVolume
+from fixtures.images import base_image
 from tests.kit import images
 from tests.kit.faults import FaultySource
 from tests.kit.transfer import Drive, Told, ingest
@@ -207,11 +210,13 @@ async def test_nasty_names_and_files_arrive_or_are_accounted_for(nasty_image: Pa
         accounted = sum(tally[part][unit] for part in ("done", "failed", "skipped"))
         assert accounted == tally["discovered"][unit]
     expected = images.hashes("nasty")
+    packed = base_image("nasty").facts["wof"]
+    expected |= {path: (said["sha256"], said["size"]) for path, said in packed.items()}
     found = {}
     for name in await _names(store, "drive"):
         path = "/".join(decode(name.removeprefix("drive/")))
         found[path] = await _sha256(store, name)
-    assert found
+    assert set(packed) <= set(found)
     assert {path: digest for path, digest in found.items() if expected.get(path, ("",))[0] != digest} == {}
     XSD.assertValid(etree.parse(_log(drive, "error")))
     XSD.assertValid(etree.parse(_log(drive, "verbose")))
@@ -397,6 +402,83 @@ async def test_unreadable_sectors_cost_the_files_that_lie_there_and_no_other(who
     assert "drive/box 1/session-1/video/harbour.mp4" not in await _names(store, "drive")
 
 
+async def test_what_a_bad_sector_cost_is_told_and_mapped_for_ddrescue(whole: Drive) -> None:
+    where = _place_of(whole, "session-1/video/harbour.mp4", 5 << 20)
+
+    def fault(source: BlockSource) -> BlockSource:
+        # As a drive that is read directly fails: the whole request, not the sector.
+        return FaultySource(source, ".E.E", 512, start=where, names_block=False)
+
+    told = await ingest(replace(whole, wrap=fault), MemoryBlobStore())
+    (event,) = told.named("drive.unreadable")
+    assert (event["files"], event["ranges"], event["bytes"]) == (1, 2, 1024)
+    path = next((whole.work / "logs").glob("*_mapfile.txt"))
+    found = parse(path.read_text(), whole.image.stat().st_size)
+    assert list(found.ranges(State.BAD_SECTOR)) == [(where + 512, 512), (where + 1536, 512)]
+    (lost,) = [line for line in path.read_text().splitlines() if line.startswith("# lost: ")]
+    assert "harbour.mp4" in lost
+    assert f"bytes {(5 << 20) + 512}..{(5 << 20) + 1024}, {(5 << 20) + 1536}..{(5 << 20) + 2048}" in lost
+    assert told.last["logs"]["mapfile"].endswith(path.name)
+
+
+async def test_a_healthy_drive_leaves_no_mapfile(whole: Drive) -> None:
+    told = await ingest(whole, MemoryBlobStore())
+    assert told.named("drive.unreadable") == []
+    assert "mapfile" not in told.last["logs"]
+
+
+async def test_good_data_comes_first_and_bad_sectors_are_tried_again_at_the_end(whole: Drive) -> None:
+    where = _place_of(whole, "session-1/video/harbour.mp4", 5 << 20)
+    sources: list[FaultySource] = []
+
+    def fault(source: BlockSource) -> BlockSource:
+        sources.append(FaultySource(source, "E", 512, start=where))
+        return sources[0]
+
+    told = await ingest(replace(whole, wrap=fault), MemoryBlobStore())
+    assert _counts(told)["failed"] == 1
+    (source,) = sources
+    first_failure, *again = [n for n, each in enumerate(source.asked) if each in source.failed]
+    good = [
+        n
+        for n, (offset, length) in enumerate(source.asked)
+        if (offset, length) not in source.failed and not where - (8 << 20) <= offset <= where + (8 << 20)
+    ]
+    assert first_failure < max(good) < min(again)
+
+
+async def test_a_sector_that_answers_at_the_third_try_costs_nothing(whole: Drive) -> None:
+    where = _place_of(whole, "session-1/video/harbour.mp4", 5 << 20)
+    told = await ingest(
+        replace(whole, wrap=lambda source: FaultySource(source, "R", 512, start=where)), MemoryBlobStore()
+    )
+    assert told.last["status"] == "Completed"
+    assert told.named("drive.unreadable") == []
+
+
+async def test_a_bad_sector_between_small_files_costs_only_the_one_that_lies_on_it(whole: Drive) -> None:
+    small = "session-1/documents/ledger.csv"
+    where = _place_of(whole, small, 0)
+    told = await ingest(
+        replace(whole, wrap=lambda source: FaultySource(source, "E", 512, start=where)), MemoryBlobStore()
+    )
+    assert _counts(told)["failed"] == 1
+    (failed,) = etree.parse(_log(whole, "error")).findall("Blob")
+    assert failed.findtext("FilePath") == "\\" + small.replace("/", "\\")
+
+
+async def test_alternate_streams_are_uploaded_when_the_job_asks(nasty_image: Path, tmp_path: Path) -> None:
+    expected = {path: digest for path, (digest, *_) in images.hashes("nasty").items() if ":" in path}
+    store = MemoryBlobStore()
+    told = await ingest(Drive(nasty_image, tmp_path, upload_streams=True), store)
+    assert told.last["event"] == "finished"
+    names = await _names(store, "drive")
+    found = {"/".join(decode(name.removeprefix("drive/"))): name for name in names}
+    arrived = {path: await _sha256(store, found[path]) for path in expected if path in found}
+    assert len(arrived) > 3
+    assert arrived == {path: expected[path] for path in arrived}
+
+
 def _place_of(drive: Drive, path: str, offset: int) -> int:
     """Where a byte of a file lies on the volume."""
     entry = NtfsVolume.open(BytesSource(drive.image.read_bytes())).find("\\" + path.replace("/", "\\"))
@@ -493,12 +575,10 @@ async def test_staged_blocks_of_another_block_size_are_not_taken_for_ours(whole:
 class _Pulled(FaultySource):
     """Gone after so many reads."""
 
-    reads = 0
     limit = 0
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
-        self.reads += 1
-        self.gone = self.gone or self.reads > self.limit
+        self.gone = self.gone or len(self.asked) >= self.limit
         super().read_into(offset, buffer)
 
 

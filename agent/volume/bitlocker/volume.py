@@ -31,6 +31,11 @@ class DecryptedVolume:
         self._regions = lay_out(metadata, source.size_bytes)
         self._starts = [region.start for region in self._regions]
 
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """Where the plain bytes come from, in order."""
+        return tuple(self._regions)
+
     def read_into(self, offset: int, buffer: memoryview) -> None:
         check_range(self, offset, len(buffer))
         done = 0

@@ -18,9 +18,15 @@ from agent.volume.drivemap import TROUBLE, DriveMap, State
 from agent.volume.mapfile import parse, to_text
 
 _SIZE = 200
-_MARKS = some.lists(
-    some.tuples(some.integers(0, _SIZE), some.integers(0, _SIZE), some.sampled_from(list(State)))
+_STATES = some.sampled_from(list(State))
+_PLACES = some.integers(0, _SIZE)
+_CELLS = some.integers(0, 4).map(lambda cell: cell * 40)
+_MARKS = some.one_of(
+    some.lists(some.tuples(_PLACES, _PLACES, _STATES)),
+    # On a grid, so that ranges touch.
+    some.lists(some.tuples(_CELLS, some.sampled_from([40, 80]), _STATES), min_size=8),
 )
+_CRUMBS = some.lists(some.tuples(_PLACES, some.integers(1, 4), _STATES), min_size=40)
 
 
 def _letters(drive: DriveMap) -> str:
@@ -52,7 +58,7 @@ def test_a_map_says_of_every_byte_what_was_marked_last(
     assert {state: drive.total_bytes(state) for state in State} == {s: letters.count(s) for s in State}
 
 
-@given(_MARKS)
+@given(_CRUMBS)
 def test_a_coarse_map_is_bounded_and_never_calls_readable_what_is_not_known_to_be(
     marks: list[tuple[int, int, State]],
 ) -> None:

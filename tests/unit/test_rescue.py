@@ -134,6 +134,21 @@ def test_the_last_sweep_reads_what_the_first_one_noted() -> None:
     assert _letters(source, sectors=8) == "++++-+++"
 
 
+def test_where_an_error_names_the_place_the_rest_is_read_in_one_piece() -> None:
+    drive = _drive("." * 10 + "E", readable_at=2)
+    source = _rescue(drive, retrying=True)
+    source.bad.mark(0, 256 * 512, State.NON_TRIMMED)
+    _fails(lambda: read(source, 0, 16 * 512))
+    assert drive.asked == [(at * 512, 512) for at in (*range(10), 10, 10, *range(10, 16))]
+    assert _letters(source) == "+" * 10 + "-" + "+" * 5
+    drive = _drive("." * 10 + "R" + "." * 5, readable_at=2)
+    source = _rescue(drive, retrying=True)
+    source.bad.mark(0, 256 * 512, State.NON_TRIMMED)
+    assert read(source, 0, 256 * 512) == _DATA[: 256 * 512]
+    assert drive.asked[:4] == [(0, 8192), (0, 5120), (5120, 512), (5632, 2560)]
+    assert len(drive.asked) == 16 + 3
+
+
 def test_a_read_with_several_bad_ranges_tells_how_many_and_how_much() -> None:
     source = _rescue(_drive(".EE...E"), retrying=True)
     _fails(lambda: read(source, 0, 4096))

@@ -8,8 +8,12 @@ from agent.volume.ntfs.entry import StreamKind, StreamRef
 from agent.volume.ntfs.extents import ExtentMap, fill_zeros
 from agent.volume.ntfs.lznt1 import decompress
 from agent.volume.ntfs.record import AttributeType
+from agent.volume.ntfs.runlist import Extent
 from agent.volume.ntfs.table import MasterFileTable
 from agent.volume.ntfs.wof import PACKED_STREAM, ChunkReader, ChunkTable
+
+MAX_UNIT_BYTES = 1 << 20
+"""Sixteen times what Windows makes: 16 clusters of 4096 bytes."""
 
 
 class ContentReader:
@@ -18,9 +22,10 @@ class ContentReader:
     def __init__(self, source: BlockSource, table: MasterFileTable) -> None:
         self._source = source
         self._table = table
-        # A stream is read in many ranges in a row; its index over the extents is made once, and a chunk
-        # that two ranges share is unpacked once.
+        # A stream is read in many ranges in a row; its index over the extents is made once, and what two
+        # ranges share is unpacked once. Each is replaced as a whole, so threads see the old or the new one.
         self._last = ExtentMap(())
+        self._last_unit: tuple[tuple[Extent, ...], int, bytearray] = (), -1, bytearray()
         self._last_packed: tuple[StreamRef, ChunkReader] | None = None
 
     def read_into(self, ref: StreamRef, offset: int, buffer: memoryview) -> None:
@@ -100,6 +105,16 @@ class ContentReader:
         else:
             if any(place is None for place, _ in pieces[:-1]):
                 raise NtfsDamaged(f"MFT record {ref.record}: a compression unit at {start} has a hole inside")
-            packed = bytearray(stored)
-            extents.read_into(self._source, start, memoryview(packed))
-            part[:] = decompress(packed, ref.unit_bytes)[inside : inside + len(part)]
+            part[:] = self._unpacked(ref, extents, start, stored)[inside : inside + len(part)]
+
+    def _unpacked(self, ref: StreamRef, extents: ExtentMap, start: int, stored: int) -> bytearray:
+        of, at, unit = self._last_unit
+        if of is ref.extents and at == start:
+            return unit
+        if ref.unit_bytes > MAX_UNIT_BYTES:
+            raise NtfsDamaged(f"MFT record {ref.record}: a compression unit has {ref.unit_bytes} bytes")
+        packed = bytearray(stored)
+        extents.read_into(self._source, start, memoryview(packed))
+        unit = decompress(packed, ref.unit_bytes)
+        self._last_unit = ref.extents, start, unit
+        return unit

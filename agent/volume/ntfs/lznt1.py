@@ -11,6 +11,12 @@ from agent.errors import NtfsDamaged
 
 CHUNK_BYTES = 4096
 _MARK = 3
+_GROUP = 8
+_REFERENCES = [tuple(bool(flags >> bit & 1) for bit in range(_GROUP)) for flags in range(256)]
+"""Which of the items after a flag byte are back references."""
+_LENGTH_BITS = [12 - max(0, (here - 1).bit_length() - 4) for here in range(2 * CHUNK_BYTES)]
+"""How many bits of a back reference are its length, by place. No chunk goes on for longer: what it holds is
+at most 4096 literals, and back references end below 4096."""
 
 
 def decompress(data: bytes | bytearray | memoryview, size: int) -> bytearray:
@@ -40,37 +46,37 @@ def decompress(data: bytes | bytearray | memoryview, size: int) -> bytearray:
 
 def _unpack_chunk(packed: bytes, at: int, end: int) -> bytearray:
     out = bytearray()
+    append = out.append
     while at < end:
         flags = packed[at]
         at += 1
-        if flags == 0:
-            out += packed[at : min(at + 8, end)]
-            at += 8
+        if not flags:
+            out += packed[at : min(at + _GROUP, end)]
+            at += _GROUP
             continue
-        for bit in range(8):
+        for is_reference in _REFERENCES[flags]:
             if at >= end:
                 break
-            if flags >> bit & 1:
-                if at + 2 > end:
-                    raise NtfsDamaged("an LZNT1 chunk ends inside a back reference")
-                _copy_back(out, packed[at] | packed[at + 1] << 8)
-                at += 2
-            else:
-                out.append(packed[at])
+            if not is_reference:
+                append(packed[at])
                 at += 1
+                continue
+            if at + 2 > end:
+                raise NtfsDamaged("an LZNT1 chunk ends inside a back reference")
+            token = packed[at] | packed[at + 1] << 8
+            at += 2
+            here = len(out)
+            length_bits = _LENGTH_BITS[here]
+            distance = (token >> length_bits) + 1
+            length = (token & (1 << length_bits) - 1) + 3
+            if distance > here or here + length > CHUNK_BYTES:
+                raise NtfsDamaged(
+                    f"an LZNT1 back reference of {length} bytes points {distance} back at {here}"
+                )
+            if distance >= length:
+                out += out[here - distance : here - distance + length]
+            else:
+                out += (out[here - distance :] * (length // distance + 1))[:length]
     if len(out) > CHUNK_BYTES:
         raise NtfsDamaged(f"an LZNT1 chunk unpacks to more than {CHUNK_BYTES} bytes")
     return out
-
-
-def _copy_back(out: bytearray, token: int) -> None:
-    here = len(out)
-    length_bits = 12 - max(0, (here - 1).bit_length() - 4)
-    distance = (token >> length_bits) + 1
-    length = (token & ((1 << length_bits) - 1)) + 3
-    if distance > here or here + length > CHUNK_BYTES:
-        raise NtfsDamaged(f"an LZNT1 back reference of {length} bytes points {distance} back at {here}")
-    if distance >= length:
-        out += out[here - distance : here - distance + length]
-    else:
-        out += (out[here - distance :] * (length // distance + 1))[:length]

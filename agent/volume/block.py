@@ -177,34 +177,3 @@ class BytesSource:
     def read_into(self, offset: int, buffer: memoryview) -> None:
         check_range(self, offset, len(buffer))
         buffer[:] = self._data[offset : offset + len(buffer)]
-
-
-class WatchedSource:
-    """Remembers which ranges could not be read, to tell a passing trouble from a bad sector."""
-
-    MAX_REMEMBERED = 1000
-
-    def __init__(self, inner: BlockSource) -> None:
-        self._inner = inner
-        self._failed: list[tuple[int, int]] = []
-        self.size_bytes = inner.size_bytes
-        self.sector_size = inner.sector_size
-
-    def read_into(self, offset: int, buffer: memoryview) -> None:
-        try:
-            self._inner.read_into(offset, buffer)
-        except UnreadableSectors:
-            if len(self._failed) < self.MAX_REMEMBERED:
-                self._failed.append((offset, len(buffer)))
-            raise
-
-    def recovered(self) -> bool:
-        """Whether a range that failed since the last call can be read now."""
-        failed, self._failed = self._failed, []
-        for offset, length in failed:
-            try:
-                self._inner.read_into(offset, memoryview(bytearray(length)))
-            except UnreadableSectors:
-                continue
-            return True
-        return False

@@ -182,9 +182,14 @@ class RescueSource:
         error = self._try(offset, buffer)
         if error is not None:
             with self._lock:
-                start, end = self._failed_part(offset, offset + len(buffer), error)
-                self.bad.mark(start, end - start, State.NON_TRIMMED)
+                self._note(*self._failed_part(offset, offset + len(buffer), error))
             raise error
+
+    def _note(self, start: int, end: int) -> None:
+        """Set [start, end) aside, save what of it was read before: that is hardly what failed."""
+        pieces = [p for p in self.bad.pieces(start, end - start) if p.state is State.NON_TRIED]
+        for piece in pieces or [Stretch(start, end, State.FINISHED)]:
+            self.bad.mark(piece.start, piece.length, State.NON_TRIMMED)
 
     def _give_up(self, offset: int, length: int) -> None:
         for piece in list(self.bad.pieces(offset, length)):

@@ -71,6 +71,21 @@ def test_in_the_first_sweep_a_read_that_touches_what_is_noted_does_not_ask_the_d
     assert _letters(source) == "++****++" + "?" * 8
 
 
+def test_what_was_read_before_stays_finished_when_a_larger_read_fails() -> None:
+    drive = _drive("....E...", names_block=False)
+    source = _rescue(drive, retrying=False)
+    assert read(source, 512, 1024) == _DATA[512:1536]
+    _fails(lambda: read(source, 0, 4096))
+    assert _letters(source, sectors=8) == "*++*****"
+    assert read(source, 512, 1024) == _DATA[512:1536]
+    drive = _drive("........", names_block=False)
+    source = _rescue(drive, retrying=False)
+    assert read(source, 0, 4096) == _DATA[:4096]
+    drive.gone = True
+    _fails(lambda: read(source, 512, 512))
+    assert _letters(source, sectors=8) == "+*++++++"
+
+
 def test_what_fails_is_noted_in_whole_sectors() -> None:
     source = _rescue(_drive("..E", names_block=False), retrying=False)
     _fails(lambda: read(source, 1100, 10))

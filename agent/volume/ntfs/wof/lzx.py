@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import struct
 
-import numpy as np
-
 from agent.errors import NtfsDamaged
-from agent.volume.ntfs.wof.huffman import EMPTY, LENGTH_MASK, SYMBOL_SHIFT, DecodingTable, decoding_table
+from agent.volume.ntfs.wof.bits import BitStream
+from agent.volume.ntfs.wof.huffman import LENGTH_MASK, SYMBOL_SHIFT, DecodingTable, decoding_table
 
 WINDOW_BYTES = 32768
 
@@ -69,58 +68,13 @@ def undo_e8(out: bytearray) -> None:
         at = out.find(_E8, at + 5, last)
 
 
-class _Bits:
-    """The bit stream; ``at`` is the next bit. Past the end IndexError is raised, at the latest by
-    ``check_end``."""
-
-    __slots__ = ("_after_bytes", "at", "packed", "windows")
-
-    def __init__(self, packed: bytes) -> None:
-        words = np.frombuffer(packed + bytes(2 + len(packed) % 2), dtype="<u2").astype(np.uint32)
-        self.packed = packed
-        # By word: it and the next, so that any 17 bits are one shift away.
-        self.windows: list[int] = (words[:-1] << 16 | words[1:]).tolist()
-        self.at = 0
-        self._after_bytes = 0
-
-    def take(self, count: int) -> int:
-        """The next bits, 16 at most."""
-        at = self.at
-        self.at = at + count
-        return self.windows[at >> 4] >> 32 - count - (at & 15) & (1 << count) - 1
-
-    def symbol(self, table: DecodingTable) -> int:
-        entry = table.entries[
-            self.windows[self.at >> 4] >> 32 - table.bits - (self.at & 15) & (1 << table.bits) - 1
-        ]
-        self.at += entry & LENGTH_MASK
-        return entry >> SYMBOL_SHIFT
-
-    def take_bytes(self, count: int) -> bytes:
-        """Bytes from here, a word's beginning. The stream goes on at the next word."""
-        start = self.at >> 3
-        if start + count > len(self.packed):
-            raise IndexError
-        self.at = self._after_bytes = start + count + count % 2 << 3
-        return self.packed[start : start + count]
-
-    def align(self) -> None:
-        """To the beginning of the next word, also from the beginning of one."""
-        self.at = (self.at | 15) + 1
-
-    def check_end(self) -> None:
-        """Raises IndexError when more bits were taken than there are."""
-        if self.at != self._after_bytes and self.at + 15 >> 4 << 1 > len(self.packed):
-            raise IndexError
-
-
 class _Chunk:
     """One chunk being unpacked: what was put out, the recent distances, the last code lengths."""
 
     __slots__ = ("_length_lengths", "_main_lengths", "_recent", "_size", "bits", "out")
 
     def __init__(self, packed: bytes, size: int) -> None:
-        self.bits = _Bits(packed)
+        self.bits = BitStream(packed)
         self.out = bytearray()
         self._size = size
         self._recent = (1, 1, 1)
@@ -138,7 +92,7 @@ class _Chunk:
         if kind == _UNCOMPRESSED:
             self._copy(size)
         elif kind in (_VERBATIM, _ALIGNED):
-            aligned = EMPTY
+            aligned = None
             if kind == _ALIGNED:
                 lengths = [bits.take(3) for _ in range(_ALIGNED_SYMBOLS)]
                 aligned = decoding_table(
@@ -151,7 +105,7 @@ class _Chunk:
             length = decoding_table(
                 self._length_lengths, "the length code of an LZX block", may_be_empty=True
             )
-            self._symbols(len(self.out) + size, main, length, aligned if kind == _ALIGNED else None)
+            self._symbols(len(self.out) + size, main, length, aligned)
         else:
             raise NtfsDamaged(f"an LZX block of unknown kind {kind}")
 

@@ -31,6 +31,13 @@ demo: azurite ## Make a BitLocker drive, ingest it into Azurite, show what happe
 test: azurite ## Run all tests.
 	@$(BIN)/python -m pytest
 
+# The same N and SEED give the same images everywhere; what is found is kept in tests/fuzz/regressions.
+N ?= 1000
+SEED ?= 1
+.PHONY: fuzz
+fuzz: $(STAMP) ## Mutate N drives (make fuzz N=10000 SEED=1) and read each.
+	@$(BIN)/python -m tests.fuzz --images $(N) --seed $(SEED)
+
 check: $(STAMP) ## Lint, types, layers.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

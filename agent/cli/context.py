@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import getpass
 import json
 import sys
@@ -75,12 +76,31 @@ def console() -> Console:
 
 
 def read_key(source: Path) -> Credential:
-    """A BitLocker key from a file, or from standard input with ``-``. Raises MalformedInput."""
+    """A BitLocker key from a file, or from standard input with ``-``; at a terminal it is asked for.
+
+    Text is UTF-8, or UTF-16 with a byte order mark. Raises MalformedInput.
+    """
+    data = _key_bytes(source)
+    if len(data) > MAX_KEY_BYTES:
+        raise MalformedInput(f"the key has more than {MAX_KEY_BYTES} bytes; it is no BitLocker key")
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        try:
+            data = data.decode("utf-16").encode("utf-8")
+        except UnicodeError:
+            raise MalformedInput("the key begins as UTF-16 text and is none") from None
+    return parse_credential(data)
+
+
+def _key_bytes(source: Path) -> bytes:
     if str(source) == "-":
-        return parse_credential(sys.stdin.buffer.read(MAX_KEY_BYTES))
+        if sys.stdin is None:
+            raise MalformedInput("the key is to come from standard input, which is closed")
+        if sys.stdin.isatty():
+            return getpass.getpass("BitLocker key: ").encode("utf-8", "surrogateescape")
+        return sys.stdin.buffer.read(MAX_KEY_BYTES + 1)
     try:
         with source.open("rb") as file:
-            return parse_credential(file.read(MAX_KEY_BYTES))
+            return file.read(MAX_KEY_BYTES + 1)
     except OSError as error:
         raise MalformedInput(f"the key file {source} cannot be read: {error.strerror}") from None
 

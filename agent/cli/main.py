@@ -15,6 +15,7 @@ from agent.cli.job import job
 from agent.cli.log import log
 from agent.cli.replay import replay
 from agent.cli.run import run
+from agent.cli.volume import volume
 from agent.errors import IngestError
 
 EPILOG = """\b
@@ -23,7 +24,18 @@ findings (CompletedMoreInfo); 4 the drive; 5 this station; 6 the network; 7 the 
 8 refused by the books (no such job, extra drive, wrong state); 130 or 143 interrupted, place kept."""
 
 
-@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """A reader that hangs up, as ``head`` does, ends a command quietly; click would call it a failure."""
+
+    def invoke(self, context: click.Context) -> object:
+        try:
+            return super().invoke(context)
+        except BrokenPipeError:
+            sys.stdout = None
+            raise click.exceptions.Exit(0) from None
+
+
+@click.group(cls=_Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 @click.option(
     "--config",
@@ -45,7 +57,7 @@ def cli(context: click.Context, config_file: Path | None, state: Path | None) ->
     context.obj = Context(lambda: config.load(config_file, environment))
 
 
-for command in (job, drive, replay, run, log):
+for command in (job, drive, replay, run, log, volume):
     cli.add_command(command)
 
 
@@ -68,9 +80,6 @@ def _run() -> int:
         return 2
     except (click.Abort, KeyboardInterrupt):
         return _say("interrupted", 130)
-    except BrokenPipeError:
-        sys.stdout = None
-        return 0
     except OSError as error:
         return _say(f"error: the output cannot be written: {error.strerror} [station].", 5)
     except Exception as error:

@@ -1,0 +1,160 @@
+"""SOURCE and --key-file of the volume commands: all that is opened before a byte of it is looked at."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import stat
+import struct
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn, TypeVar
+
+import click
+
+from agent.cli.context import read_key
+from agent.devices.image import BLKSSZGET, open_read_only
+from agent.errors import DeviceUnavailable, DriveError, StateUnusable
+from agent.model.keys import Credential
+from agent.transfer import sandbox
+from agent.transfer.sandbox import Confinement
+from agent.volume.bitlocker import is_bitlocker, read_metadata
+from agent.volume.block import BlockSource
+from agent.volume.direct import drive_source
+from agent.volume.opening import describe, unlock_volume
+from agent.volume.partitions import first_data_volume
+from agent.volume.rescue import RescueSource
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_IMAGE_SECTOR_BYTES = 512
+
+
+def takes_source(command: Command) -> Command:
+    """The argument and the option that all volume commands have."""
+    key = click.option(
+        "--key-file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Recovery password, password or .BEK file that opens the volume; - is standard input.",
+    )
+    source = click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
+    return source(key(command))
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A drive on the bench: open, read-only, with the key and the scratch files that the work needs.
+
+    ``drive`` tries again what it cannot read, for a bounded time. ``confinement`` says what walls stand
+    around this process by now.
+    """
+
+    path: Path
+    is_device: bool
+    drive: RescueSource
+    credential: Credential | None
+    scratch: tuple[BinaryIO, ...]
+    confinement: Confinement
+
+    def must_answer(self) -> None:
+        """Raises DeviceUnavailable when the drive gives nothing any more: pulled, or its power is gone.
+
+        That is one event, and not an error for each of its files.
+        """
+        why = self.drive.why_gone()
+        if why is not None:
+            raise DeviceUnavailable(f"{self.path} stopped answering ({why})")
+
+    def must_have_answered(self) -> None:
+        """As ``must_answer``, and DeviceUnavailable too when what failed until now can be read now."""
+        self.must_answer()
+        if self.drive.recovered():
+            raise DeviceUnavailable(f"{self.path} faltered, and answers again; run this again")
+
+
+@contextmanager
+def on_bench(path: Path, key_file: Path | None, scratch_files: int = 0) -> Iterator[Bench]:
+    """Open everything, read-only but for the scratch files, which have no name; then confine the process.
+
+    For the rest of its life it can open nothing more. Raises DeviceUnavailable, MalformedInput for a
+    key that is none, StateUnusable when there is no room for scratch files.
+    """
+    with ExitStack() as stack:
+        fd = open_read_only(path)
+        stack.callback(os.close, fd)
+        size, sector_size, is_device = _measure(fd, path)
+        credential = read_key(key_file) if key_file is not None else None
+        scratch = tuple(stack.enter_context(_scratch()) for _ in range(scratch_files))
+        drive = RescueSource(drive_source(fd, size, sector_size), time.monotonic, lock=threading.Lock())
+        yield Bench(path, is_device, drive, credential, scratch, _confine(size))
+
+
+@dataclass(frozen=True, slots=True)
+class PlainVolume:
+    """The readable bytes of the first data volume, and sentences on how they were come by.
+
+    ``start`` is the byte of the drive at which the volume begins.
+    """
+
+    source: BlockSource
+    start: int
+    choice: str
+    protection: str
+
+
+def open_plain(bench: Bench) -> PlainVolume:
+    """Whatever filesystem is in it; a volume without BitLocker is taken as it is.
+
+    Raises as ``first_data_volume``, ``read_metadata`` and ``unlock_volume``.
+    """
+    chosen = first_data_volume(bench.drive)
+    start = chosen.partition.start
+    if not is_bitlocker(chosen.source):
+        return PlainVolume(chosen.source, start, chosen.why, "not encrypted")
+    metadata = read_metadata(chosen.source)
+    plain = unlock_volume(chosen.source, metadata, bench.credential)
+    return PlainVolume(plain, start, chosen.why, describe(metadata))
+
+
+def _confine(drive_bytes: int) -> Confinement:
+    """What is on the drive is hostile until proven otherwise, and this process may run as root.
+
+    Standard output may be a file that grows to the size of the drive, so files are not bounded.
+    """
+    cpu_s = sandbox.cpu_s_for(drive_bytes)
+    signal.signal(signal.SIGXCPU, partial(_give_up, cpu_s))
+    return sandbox.enter(memory_bytes=sandbox.MEMORY_BYTES, cpu_s=cpu_s, file_bytes=None)
+
+
+def _give_up(cpu_s: int, *_: object) -> NoReturn:
+    raise DriveError(f"reading the drive took {cpu_s} s of CPU time, more than one of its size can need")
+
+
+def _measure(fd: int, path: Path) -> tuple[int, int, bool]:
+    """Size in bytes, sector size, and whether it is a device. Raises DeviceUnavailable."""
+    is_device = stat.S_ISBLK(os.fstat(fd).st_mode)
+    sector_size = _IMAGE_SECTOR_BYTES
+    try:
+        size = os.lseek(fd, 0, os.SEEK_END)
+        if is_device:
+            (sector_size,) = struct.unpack("i", fcntl.ioctl(fd, BLKSSZGET, bytes(4)))
+    except OSError as error:
+        raise DeviceUnavailable(f"{path} cannot be measured: {error.strerror}") from None
+    if not size:
+        raise DeviceUnavailable(f"{path} is empty")
+    return size, sector_size, is_device
+
+
+def _scratch() -> BinaryIO:
+    try:
+        return tempfile.TemporaryFile()
+    except OSError as error:
+        raise StateUnusable(f"no scratch file in {tempfile.gettempdir()}: {error.strerror}") from None

@@ -6,7 +6,6 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 
@@ -17,9 +16,10 @@ from agent.cli.volume_info import survey_lines, survey_to_json
 from agent.cli.volume_lines import Listed, listed
 from agent.cli.volume_print import Printer
 from agent.cli.volume_sort import Sorter
-from agent.cli.volume_source import Bench, PlainVolume, on_bench, open_plain, takes_source
+from agent.cli.volume_source import Bench, Origin, PlainVolume, on_bench, open_plain, takes_source
 from agent.cli.volume_survey import survey
 from agent.errors import MalformedInput, UnreadableSectors
+from agent.volume.losses import lost_ranges, on_volume
 from agent.volume.ntfs import NtfsVolume
 from agent.volume.window import WindowCache
 
@@ -44,13 +44,13 @@ def volume() -> None:
 @takes_source
 @json_option
 @click.option("-v", "--verbose", is_flag=True, help="Also tell how this process is confined.")
-def info(source: Path, key_file: Path | None, as_json: bool, verbose: bool) -> None:
+def info(origin: Origin, as_json: bool, verbose: bool) -> None:
     """Tell what SOURCE is: partitions, BitLocker and its protectors, NTFS and its state.
 
     Goes as far as it can and says where it ended. Without a key, that is at the lock of an encrypted
     volume, and no error.
     """
-    with on_bench(source, key_file) as bench:
+    with on_bench(origin) as bench:
         found = survey(bench)
         if as_json:
             click.echo(json.dumps(survey_to_json(bench, found), indent=2))
@@ -64,13 +64,13 @@ def info(source: Path, key_file: Path | None, as_json: bool, verbose: bool) -> N
 @volume.command(name="list")
 @takes_source
 @metafiles_option
-def list_files(source: Path, key_file: Path | None, metafiles: bool) -> None:
+def list_files(origin: Origin, metafiles: bool) -> None:
     """List files and streams of SOURCE, one JSON line a name, in the order of the file table.
 
     docs/volumes.md tells the fields. Exit code 4 when something of the listing is damaged; its lines say
     what.
     """
-    with on_bench(source, key_file, scratch_files=1) as bench:
+    with on_bench(origin, scratch_files=1) as bench:
         plain = _open(bench)
         printer = Printer()
         for each in _listed(bench, NtfsVolume.open(WindowCache(plain.source)), metafiles):
@@ -84,13 +84,13 @@ def list_files(source: Path, key_file: Path | None, metafiles: bool) -> None:
 @volume.command(name="hash")
 @takes_source
 @metafiles_option
-def hash_files(source: Path, key_file: Path | None, metafiles: bool) -> None:
+def hash_files(origin: Origin, metafiles: bool) -> None:
     """Read all files and streams of SOURCE and print their lines with "sha256".
 
     In the order in which they lie on the drive, each as soon as it is done. What cannot be read has
     "error" in place of "sha256", and the exit code is 4.
     """
-    with on_bench(source, key_file, scratch_files=2) as bench:
+    with on_bench(origin, scratch_files=2) as bench:
         plain = _open(bench)
         ntfs = NtfsVolume.open(WindowCache(plain.source))
         hasher, printer = Hasher(ntfs, plain.source, Sorter(bench.scratch[1])), Printer()
@@ -100,13 +100,13 @@ def hash_files(source: Path, key_file: Path | None, metafiles: bool) -> None:
             if done.error is None:
                 printer.line(done.listed, sha256=done.sha256)
             else:
-                _tell_failed(bench, plain, printer, done)
+                _tell_failed(bench, plain, ntfs, printer, done)
         printer.end()
 
 
 @volume.command()
 @takes_source
-def decrypt(source: Path, key_file: Path | None) -> None:
+def decrypt(origin: Origin) -> None:
     """Write the plain bytes of SOURCE's first data volume to standard output.
 
     Whatever filesystem is in it. Stops at the first sector that cannot be read: image such a drive with
@@ -114,7 +114,7 @@ def decrypt(source: Path, key_file: Path | None) -> None:
     """
     if sys.stdout.isatty():
         raise MalformedInput("standard output is a terminal; redirect it to a file or a pipe")
-    with on_bench(source, key_file) as bench:
+    with on_bench(origin) as bench:
         write_plain(_open(bench).source, sys.stdout.fileno())
 
 
@@ -149,12 +149,15 @@ def _sort_out(each: Listed, hasher: Hasher, printer: Printer) -> None:
         hasher.add(each)
 
 
-def _tell_failed(bench: Bench, plain: PlainVolume, printer: Printer, done: Hashed) -> None:
+def _tell_failed(bench: Bench, plain: PlainVolume, ntfs: NtfsVolume, printer: Printer, done: Hashed) -> None:
+    """``unreadable`` are ranges of the drive, ``lost`` what they are of the stream."""
     assert done.error is not None
     if not isinstance(done.error, UnreadableSectors):
         printer.missed(done.listed, "damaged", error=done.error.detail)
         return
     bench.must_answer()
-    assert done.listed.stream is not None
-    ranges = unreadable_ranges(bench.drive.bad, plain.start, done.listed.stream)
-    printer.missed(done.listed, "unreadable", error=done.error.detail, unreadable=ranges)
+    stream = done.listed.stream
+    assert stream is not None
+    bad = unreadable_ranges(bench.drive.bad, plain.start, stream, ntfs.record_size)
+    lost = lost_ranges(on_volume(bad, plain.placement), stream, ntfs.record_size)
+    printer.missed(done.listed, "unreadable", error=done.error.detail, unreadable=bad, lost=lost)

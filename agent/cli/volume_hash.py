@@ -15,6 +15,7 @@ from agent.cli.volume_sort import Sorter
 from agent.errors import DiskOperationFailed, NtfsDamaged, UnreadableSectors
 from agent.volume.block import BlockSource
 from agent.volume.drivemap import TROUBLE, DriveMap
+from agent.volume.losses import Range
 from agent.volume.ntfs import NtfsVolume, StreamRef
 from agent.volume.plan import Blocks, Request, Want, requests
 
@@ -170,10 +171,10 @@ class _Piece(NamedTuple):
         return buffer[self.place : self.place + self.length]
 
 
-def unreadable_ranges(drive: DriveMap, volume_start: int, ref: StreamRef) -> list[tuple[int, int]]:
+def unreadable_ranges(drive: DriveMap, volume_start: int, ref: StreamRef, record_bytes: int) -> list[Range]:
     """(byte of the drive, length) of what is known to be unreadable where the stream lies."""
     found = []
-    for offset, length in ref.extents:
+    for offset, length in ref.extents or [(ref.first_offset, record_bytes)]:
         if offset is None:
             continue
         for piece in drive.pieces(volume_start + offset, length):

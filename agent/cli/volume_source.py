@@ -13,21 +13,25 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, TypeVar
+from typing import Any, BinaryIO, NoReturn, TypeVar, cast
 
 import click
 
 from agent.cli.context import read_key
 from agent.devices.image import BLKSSZGET, open_read_only
-from agent.errors import DeviceUnavailable, DriveError, StateUnusable
+from agent.errors import DeviceUnavailable, DriveError, MalformedInput, StateUnusable
 from agent.model.keys import Credential
 from agent.transfer import sandbox
 from agent.transfer.sandbox import Confinement
 from agent.volume.bitlocker import is_bitlocker, read_metadata
+from agent.volume.bitlocker.regions import lay_out
 from agent.volume.block import BlockSource
 from agent.volume.direct import drive_source
+from agent.volume.imaged import ImagedSource
+from agent.volume.losses import Placement, bitlocker_placement, plain_placement
+from agent.volume.mapfile import parse
 from agent.volume.opening import describe, unlock_volume
 from agent.volume.partitions import first_data_volume
 from agent.volume.rescue import RescueSource
@@ -35,10 +39,22 @@ from agent.volume.rescue import RescueSource
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _IMAGE_SECTOR_BYTES = 512
+_MAX_MAPFILE_BYTES = 16 * 1024 * 1024
 
 
 def takes_source(command: Command) -> Command:
-    """The argument and the option that all volume commands have."""
+    """The argument and the options that all volume commands have; the command gets an ``Origin``."""
+
+    @wraps(command)
+    def with_origin(source: Path, key_file: Path | None, mapfile: Path | None, **others: Any) -> object:
+        return command(Origin(source, key_file, mapfile), **others)
+
+    mapped = click.option(
+        "--mapfile",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="ddrescue's mapfile of the image: what it says is not rescued counts as unreadable.",
+    )
     key = click.option(
         "--key-file",
         type=click.Path(path_type=Path),
@@ -46,7 +62,16 @@ def takes_source(command: Command) -> Command:
         help="Recovery password, password or .BEK file that opens the volume; - is standard input.",
     )
     source = click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
-    return source(key(command))
+    return cast(Command, source(key(mapped(with_origin))))
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The paths that a person gave."""
+
+    path: Path
+    key_file: Path | None
+    mapfile: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +106,20 @@ class Bench:
 
 
 @contextmanager
-def on_bench(path: Path, key_file: Path | None, scratch_files: int = 0) -> Iterator[Bench]:
+def on_bench(origin: Origin, scratch_files: int = 0) -> Iterator[Bench]:
     """Open everything, read-only but for the scratch files, which have no name; then confine the process.
 
     For the rest of its life it can open nothing more. Raises DeviceUnavailable, MalformedInput for a
-    key that is none, StateUnusable when there is no room for scratch files.
+    key or a mapfile that is none, StateUnusable when there is no room for scratch files.
     """
+    path = origin.path
     with ExitStack() as stack:
         fd = open_read_only(path)
         stack.callback(os.close, fd)
         size, sector_size, is_device = _measure(fd, path)
-        credential = read_key(key_file) if key_file is not None else None
+        drive = _rescued(drive_source(fd, size, sector_size), origin.mapfile)
+        credential = read_key(origin.key_file) if origin.key_file is not None else None
         scratch = tuple(stack.enter_context(_scratch()) for _ in range(scratch_files))
-        drive = RescueSource(drive_source(fd, size, sector_size), time.monotonic, lock=threading.Lock())
         yield Bench(path, is_device, drive, credential, scratch, _confine(size))
 
 
@@ -101,11 +127,13 @@ def on_bench(path: Path, key_file: Path | None, scratch_files: int = 0) -> Itera
 class PlainVolume:
     """The readable bytes of the first data volume, and sentences on how they were come by.
 
-    ``start`` is the byte of the drive at which the volume begins.
+    ``start`` is the byte of the drive at which the volume begins, ``placement`` which of its bytes lie
+    where on the drive.
     """
 
     source: BlockSource
     start: int
+    placement: tuple[Placement, ...]
     choice: str
     protection: str
 
@@ -117,11 +145,13 @@ def open_plain(bench: Bench) -> PlainVolume:
     """
     chosen = first_data_volume(bench.drive)
     start = chosen.partition.start
+    size = chosen.source.size_bytes
     if not is_bitlocker(chosen.source):
-        return PlainVolume(chosen.source, start, chosen.why, "not encrypted")
+        return PlainVolume(chosen.source, start, plain_placement(start, size), chosen.why, "not encrypted")
     metadata = read_metadata(chosen.source)
     plain = unlock_volume(chosen.source, metadata, bench.credential)
-    return PlainVolume(plain, start, chosen.why, describe(metadata))
+    placement = bitlocker_placement(start, lay_out(metadata, size), metadata.sector_size)
+    return PlainVolume(plain, start, placement, chosen.why, describe(metadata))
 
 
 def _confine(drive_bytes: int) -> Confinement:
@@ -136,6 +166,25 @@ def _confine(drive_bytes: int) -> Confinement:
 
 def _give_up(cpu_s: int, *_: object) -> NoReturn:
     raise DriveError(f"reading the drive took {cpu_s} s of CPU time, more than one of its size can need")
+
+
+def _rescued(drive: BlockSource, mapfile: Path | None) -> RescueSource:
+    known = None
+    if mapfile is not None:
+        text = _read_mapfile(mapfile)
+        drive, known = ImagedSource(drive, parse(text, drive.size_bytes)), parse(text, drive.size_bytes)
+    return RescueSource(drive, time.monotonic, lock=threading.Lock(), known=known)
+
+
+def _read_mapfile(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_MAPFILE_BYTES + 1)
+    except OSError as error:
+        raise MalformedInput(f"the mapfile {path} cannot be read: {error.strerror}") from None
+    if len(data) > _MAX_MAPFILE_BYTES:
+        raise MalformedInput(f"the mapfile {path} has more than {_MAX_MAPFILE_BYTES} bytes")
+    return data.decode("utf-8", "replace")
 
 
 def _measure(fd: int, path: Path) -> tuple[int, int, bool]:

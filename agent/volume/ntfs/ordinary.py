@@ -9,7 +9,7 @@ way of ``scan``, and where both could go they give the same values.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
@@ -46,21 +46,21 @@ class Ordinary:
     streams: list[tuple[StreamRef, ...]]
     columns: tuple[list[int], ...]
 
-    def references(self) -> list[int]:
-        """Whose places tell the paths: of a directory its own, of all else the parent."""
+    def directories(self) -> list[tuple[int, Directory]]:
+        """Those that are directories, each with its place in the columns."""
         return [
-            number | sequence << 48 if is_directory else parent
-            for number, sequence, is_directory, parent in zip(
-                self.numbers, self.sequences, self.are_directories, self.parents, strict=True
+            (
+                at,
+                Directory(
+                    self.numbers[at],
+                    self.sequences[at],
+                    self.parents[at],
+                    self.names[at].encode("utf-16-le", "surrogatepass"),
+                ),
             )
+            for at, is_directory in enumerate(self.are_directories)
+            if is_directory
         ]
-
-    def directories(self) -> Iterator[Directory]:
-        """Those that are directories."""
-        for at, is_directory in enumerate(self.are_directories):
-            if is_directory:
-                name = self.names[at].encode("utf-16-le", "surrogatepass")
-                yield Directory(self.numbers[at], self.sequences[at], self.parents[at], name)
 
     def entries(self, paths: Sequence[tuple[str, ...]], are_system: Sequence[bool]) -> list[Entry]:
         """One Entry for each of ``rows``, given where it lies and whether NTFS keeps it for itself."""

@@ -33,12 +33,16 @@ from agent.volume.ntfs.tree import (
     Place,
 )
 
+MEMORY_BYTES = 64 * 1024 * 1024
+"""What a scan takes at most, besides its scratch file and a bit and a half for each record of the table:
+two chunks, the entries of one, and the caches of ``scratch`` and ``tree``."""
+
 
 def scan(
     table: MasterFileTable, scratch: BinaryIO | None = None, *, careful_only: bool = False
 ) -> Iterator[Entry | DamagedRecord]:
     """See ``NtfsVolume.scan``. ``careful_only`` takes no record for ordinary, and gives the same values."""
-    return _Pass(table, Scratch(scratch or io.BytesIO()), careful_only).run()
+    return _Pass(table, Scratch(io.BytesIO() if scratch is None else scratch), careful_only).run()
 
 
 class _Pass:
@@ -66,8 +70,9 @@ class _Pass:
         if not self._careful_only:
             ordinary = read_ordinary(chunk, self._table.geometry, self._table.offsets(chunk))
         careful = _careful_rows(chunk, ordinary)
-        self._tree.see(self._directories(chunk, ordinary, careful))
-        rows, entries = self._settled(ordinary) if ordinary else ([], [])
+        folders = ordinary.directories() if ordinary else []
+        self._tree.see(self._seen(chunk, [directory for _, directory in folders], careful))
+        rows, entries = self._settled(ordinary, folders) if ordinary else ([], [])
         given = 0
         for row in careful:
             until = bisect_left(rows, row, given)
@@ -76,9 +81,9 @@ class _Pass:
             given = until
         yield from entries[given:]
 
-    def _directories(self, chunk: Chunk, ordinary: Ordinary | None, careful: list[int]) -> list[Directory]:
+    def _seen(self, chunk: Chunk, folders: list[Directory], careful: list[int]) -> list[Directory]:
         """All directories of the chunk. Those that cannot be parsed are left to be reported later."""
-        found = list(ordinary.directories()) if ordinary else []
+        found = [*folders]
         for row in careful:
             if not chunk.flags[row] & DIRECTORY:
                 continue
@@ -91,25 +96,26 @@ class _Pass:
                 found.append(Directory(record.number, record.sequence, name.parent, encoded))
         return sorted(found)
 
-    def _settled(self, ordinary: Ordinary) -> tuple[list[int], list[Entry]]:
+    def _settled(
+        self, ordinary: Ordinary, folders: list[tuple[int, Directory]]
+    ) -> tuple[list[int], list[Entry]]:
         """Rows and entries of the ordinary records whose path is final; the others are spilled."""
-        references = ordinary.references()
-        places = {reference: self._tree.place(reference) for reference in set(references)}
-        here = [places[reference] for reference in references]
+        parents = {parent: self._tree.place(parent) for parent in set(ordinary.parents)}
+        here = [parents[parent] for parent in ordinary.parents]
         paths = [
             (*place.path, name) if place else (ORPHAN, str(number), name)
             for place, name, number in zip(here, ordinary.names, ordinary.numbers, strict=True)
         ]
-        for at in np.flatnonzero(ordinary.are_directories).tolist():
-            place = here[at]
-            if place is not None:
-                paths[at] = place.path
+        for at, directory in folders:
+            here[at] = place = self._tree.settle(directory)
+            paths[at] = place.path
         entries = ordinary.entries(paths, [place is not None and place.is_system for place in here])
-        if WAITING not in places.values():
+        waiting = [at for at, place in enumerate(here) if place is WAITING]
+        if not waiting:
             return ordinary.rows, entries
-        for entry, place, reference, name in zip(entries, here, references, ordinary.names, strict=True):
-            if place is WAITING:
-                self._spill.add(Nameless(entry, reference, name))
+        own = {at: directory.reference for at, directory in folders}
+        for at in waiting:
+            self._spill.add(Nameless(entries[at], own.get(at, ordinary.parents[at]), ordinary.names[at]))
         kept = [at for at, place in enumerate(here) if place is not WAITING]
         return [ordinary.rows[at] for at in kept], [entries[at] for at in kept]
 

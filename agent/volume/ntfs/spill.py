@@ -14,6 +14,8 @@ BATCH_EXTENTS = 50_000
 """What is gathered in memory before it is written: so many entries, or so many extents."""
 
 _KINDS = {kind.value: kind for kind in StreamKind}
+_PATH, _STREAMS = Entry._fields.index("path"), Entry._fields.index("streams")
+_KIND, _EXTENTS = StreamRef._fields.index("kind"), StreamRef._fields.index("extents")
 
 
 class Nameless(NamedTuple):
@@ -33,20 +35,18 @@ class Spill:
     def __init__(self, scratch: Scratch) -> None:
         self._scratch = scratch
         self._batches: list[tuple[int, int]] = []
-        self._rows: list[list[object]] = []
+        self._rows: list[Nameless] = []
         self._extents = 0
 
     def add(self, nameless: Nameless) -> None:
         """Raises StateUnusable when the scratch file cannot be written."""
-        entry = nameless.entry
-        streams = [ref.to_json() for ref in entry.streams]
-        fields = entry._replace(path=(), streams=())
-        self._rows.append([nameless.reference, nameless.name, streams, *fields])
-        self._extents += sum(len(ref.extents) for ref in entry.streams)
+        self._rows.append(nameless)
+        self._extents += sum(len(ref.extents) for ref in nameless.entry.streams)
         if len(self._rows) >= BATCH_ENTRIES or self._extents >= BATCH_EXTENTS:
             self._flush()
 
     def _flush(self) -> None:
+        # Tuples within tuples; JSON writes them as lists, and the names of enumerations as texts.
         data = json.dumps(self._rows, separators=(",", ":")).encode("ascii")
         self._batches.append((self._scratch.append(data), len(data)))
         self._rows, self._extents = [], 0
@@ -61,13 +61,13 @@ class Spill:
 
 
 def _restore(row: list[Any]) -> Nameless:
-    reference, name, streams, *fields = row
-    entry = Entry._make(fields)
-    return Nameless(entry._replace(path=(), streams=tuple(map(_stream, streams))), reference, name)
+    fields, reference, name = row
+    fields[_PATH] = ()
+    fields[_STREAMS] = tuple(map(_stream, fields[_STREAMS]))
+    return Nameless(Entry._make(fields), reference, name)
 
 
 def _stream(fields: list[Any]) -> StreamRef:
-    """The reverse of ``to_json``, without the checks that ``from_json`` makes of what others say."""
-    ref = StreamRef._make(fields)
-    flat = iter(fields[StreamRef._fields.index("extents")])
-    return ref._replace(kind=_KINDS[ref.kind], extents=tuple(zip(flat, flat, strict=True)))
+    fields[_KIND] = _KINDS[fields[_KIND]]
+    fields[_EXTENTS] = tuple(map(tuple, fields[_EXTENTS]))
+    return StreamRef._make(fields)

@@ -65,6 +65,11 @@ class Directory(NamedTuple):
     parent: int
     name: bytes
 
+    @property
+    def reference(self) -> int:
+        """As other records point here."""
+        return self.number | self.sequence << 48
+
 
 class Recent(Generic[_Value]):
     """What was put in lately, by number: two halves, of which the older one is forgotten at once."""
@@ -132,9 +137,22 @@ class DirectoryTree:
         """
         return self._places.get(reference) or self._resolve(reference)
 
+    def settle(self, directory: Directory) -> Place:
+        """As ``place``, of a directory that is at hand: most often a step below one that is remembered."""
+        reference = directory.reference
+        known = self._places.get(reference)
+        if known is not None:
+            return known
+        up = _ROOT if directory.parent & RECORD_MASK == ROOT_RECORD else self._places.get(directory.parent)
+        if up is None or up.circle or directory.number == ROOT_RECORD:
+            return self._resolve(reference) or _orphan(directory, 1)
+        place = _below(up, directory)
+        self._remember(reference, place)
+        return place
+
     def _resolve(self, reference: int) -> Place | None:
         """Walk up until something is known; then down again, giving each its place."""
-        chain: list[tuple[int, Directory]] = []
+        chain: list[Directory] = []
         seen: dict[int, int] = {}
         place: Place | None = None
         circle: frozenset[int] = frozenset()
@@ -152,8 +170,7 @@ class DirectoryTree:
             if number in seen:
                 circle = frozenset(list(seen)[seen[number] :])
                 break
-            canonical = number | directory.sequence << 48
-            place = self._places.get(canonical)
+            place = self._places.get(directory.reference)
             if place is not None:
                 # Others of its circle may have been forgotten, and be among those walked here.
                 circle = place.circle
@@ -161,7 +178,7 @@ class DirectoryTree:
             if len(chain) == _MAX_WALK:
                 return self._cut(chain)
             seen[number] = len(chain)
-            chain.append((canonical, directory))
+            chain.append(directory)
             reference = directory.parent
         return self._descend(chain, place, circle)
 
@@ -172,32 +189,30 @@ class DirectoryTree:
         blocked = self._blocked.get(reference)
         return blocked if blocked is not None and blocked >= self._seen else None
 
-    def _wait(self, chain: list[tuple[int, Directory]], blocked: int) -> Place:
-        for canonical, _ in chain:
-            self._blocked.put(canonical, blocked)
+    def _wait(self, chain: list[Directory], blocked: int) -> Place:
+        for directory in chain:
+            self._blocked.put(directory.reference, blocked)
         return WAITING
 
-    def _descend(
-        self, chain: list[tuple[int, Directory]], place: Place | None, circle: frozenset[int]
-    ) -> Place | None:
+    def _descend(self, chain: list[Directory], place: Place | None, circle: frozenset[int]) -> Place | None:
         """Those of a circle each begin a path, and count as deep as the circle is long, so that what hangs
         below is as deep as the walk up from it is long."""
-        for canonical, directory in reversed(chain):
+        for directory in reversed(chain):
             if directory.number in circle:
                 place = _orphan(directory, min(len(circle), MAX_DEPTH + 1), circle)
             else:
                 place = _below(place, directory)
-            self._remember(canonical, place)
+            self._remember(directory.reference, place)
         return place
 
-    def _cut(self, chain: list[tuple[int, Directory]]) -> Place:
+    def _cut(self, chain: list[Directory]) -> Place:
         """All that have more than MAX_DEPTH others above them are too deep, wherever these lead."""
-        for canonical, directory in chain[: len(chain) - MAX_DEPTH]:
-            self._remember(canonical, _orphan(directory, MAX_DEPTH + 1))
-        return _orphan(chain[0][1], MAX_DEPTH + 1)
+        for directory in chain[: len(chain) - MAX_DEPTH]:
+            self._remember(directory.reference, _orphan(directory, MAX_DEPTH + 1))
+        return _orphan(chain[0], MAX_DEPTH + 1)
 
-    def _remember(self, canonical: int, place: Place) -> None:
-        self._places.put(canonical, place, _PLACE_BYTES + _NAME_BYTES * len(place.path))
+    def _remember(self, reference: int, place: Place) -> None:
+        self._places.put(reference, place, _PLACE_BYTES + _NAME_BYTES * len(place.path))
 
     def _directory(self, number: int) -> Directory | None:
         index, inside = divmod(number, self._chunk_records)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import BinaryIO
 
-from agent.errors import NtfsDamaged
+from agent.errors import DiskOperationFailed, NtfsDamaged
 from agent.volume.block import BlockSource
 from agent.volume.ntfs.content import ContentReader
 from agent.volume.ntfs.entry import DamagedRecord, Entry, StreamRef
@@ -21,6 +22,11 @@ from agent.volume.window import WindowCache
 _VOLUME_RECORD = 3
 _UPCASE_RECORD = 10
 _DIRTY = 0x0001
+_HIBERNATION_FILE = "hiberfil.sys"
+_HIBERNATION_HEADER_BYTES = 4096
+_HIBERNATED = frozenset({b"hibr", b"rstr"})
+"""How the header begins while memory waits in the file, or when its return was begun and not finished; after
+that Windows writes "wake", or zeros. Both cases of letters occur (PO_MEMORY_IMAGE, Windows 2000 to 11)."""
 _MAX_CACHED_DIRECTORIES = 4096
 
 
@@ -28,7 +34,8 @@ class NtfsVolume:
     """Names, sizes and places of everything on the volume, and the bytes of its streams.
 
     ``serial`` is the 64-bit volume serial, ``version`` (major, minor) of NTFS, ``is_dirty`` whether
-    Windows did not finish with it. Thread-safe, as its source is.
+    Windows did not finish with it (``is_hibernated``: whether it means to go on). Thread-safe, as its
+    source is.
     """
 
     def __init__(self, source: BlockSource) -> None:
@@ -54,6 +61,25 @@ class NtfsVolume:
         """
         return cls(source)
 
+    @cached_property
+    def is_hibernated(self) -> bool:
+        """Whether a Windows that sleeps, or was shut down by fast startup, still counts on this volume.
+
+        Told by hiberfil.sys in the root: its header, or that it is too short to have one, as on a volume
+        that is not the sleeping Windows' own. What that Windows had not written yet is not on the volume.
+        False also when the file cannot be found or read for damage.
+        """
+        head = bytearray(4)
+        try:
+            entry = self.find(_HIBERNATION_FILE)
+            content = next((ref for ref in entry.streams if not ref.name), None) if entry else None
+            if content is None or content.size < _HIBERNATION_HEADER_BYTES:
+                return content is not None
+            self.read_into(content, 0, memoryview(head))
+        except (NtfsDamaged, DiskOperationFailed):
+            return False
+        return bytes(head).lower() in _HIBERNATED
+
     def scan(self, scratch: BinaryIO | None = None) -> Iterator[Entry | DamagedRecord]:
         """Every name of every file and directory in use, and every record that cannot be parsed.
 
@@ -62,8 +88,8 @@ class NtfsVolume:
         given at the end. 8.3 aliases are left out.
 
         ``scratch`` is an empty, seekable file open for reading and writing that the scan alone uses: the
-        table of directories and the entries that wait lie there, and memory stays within 64 MiB whatever
-        the volume holds. Names, times and places of the volume stand in it in the clear, and no content;
+        table of directories and the entries that wait lie there, and memory stays within 64 MiB (and a bit
+        and a half a record) whatever the volume holds. Names, times and places of the volume stand in it in the clear, and no content;
         so let it be unlinked. Without one all that is kept in memory, which then grows by some 100 bytes
         a directory and 300 a waiting entry.
 

@@ -89,9 +89,9 @@ class NtfsVolume:
 
         ``scratch`` is an empty, seekable file open for reading and writing that the scan alone uses: the
         table of directories and the entries that wait lie there, and memory stays within 64 MiB (and a bit
-        and a half a record) whatever the volume holds. Names, times and places of the volume stand in it in the clear, and no content;
-        so let it be unlinked. Without one all that is kept in memory, which then grows by some 100 bytes
-        a directory and 300 a waiting entry.
+        and a half a record) whatever the volume holds. Names, times and places of the volume stand in it
+        in the clear, and no content; so let it be unlinked. Without one all that is kept in memory, which
+        then grows by some 60 bytes a directory and 300 a waiting entry.
 
         Nothing that is wrong with one record raises; a device that is gone does (DiskOperationFailed),
         and so does a scratch file that cannot be written or read (StateUnusable).

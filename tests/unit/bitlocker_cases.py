@@ -38,8 +38,10 @@ def protector(code: int, guid: UUID, *nested: bytes) -> bytes:
     return entry(2, 8, struct.pack("<16sQHH", guid.bytes_le, 0, 0, code) + b"".join(nested))
 
 
-def bek_file(key: bytes, guid: UUID = STARTUP_GUID) -> bytes:
-    body = entry(6, 9, struct.pack("<16sQ", guid.bytes_le, 0) + entry(0, 1, struct.pack("<I", 0x2002) + key))
+def bek_file(key: bytes, guid: UUID = STARTUP_GUID, before: bytes = b"") -> bytes:
+    """``before`` are entries between the head and the key, which differ by version of Windows."""
+    nested = before + entry(0, 1, struct.pack("<I", 0x2002) + key)
+    body = entry(6, 9, struct.pack("<16sQ", guid.bytes_le, 0) + nested)
     size = 48 + len(body)
     return struct.pack("<IIII16sIIQ", size, 1, 48, size, guid.bytes_le, 1, 0, 0) + body
 
@@ -108,9 +110,16 @@ class Case:
     states: tuple[int, int] = (4, 4)
     guid: UUID = NORMAL_GUID
     clear_key: bool = True
+    startup_key: bool = True
     seed: int = 7
     fvek_method: int | None = None
     extra_protectors: bytes = b""
+    """Any further entries."""
+    to_go: bool = False
+    header_bytes: int = 8192
+    """How much of the start is moved away."""
+    free: tuple[tuple[int, int], ...] = ()
+    """(start, end) that used-space-only encryption left as it was."""
     proof: Callable[[bytes], bytes] = field(default=lambda raw: sha256(raw).digest())
 
     def __post_init__(self) -> None:
@@ -118,18 +127,21 @@ class Case:
         self.vmk, self.startup, self.clear = (rng.randbytes(32) for _ in range(3))
         self.fvek = rng.randbytes(KEY_BYTES.get(self.method, 32))
         self.plain = rng.randbytes(self.size_bytes + self.tail_bytes)
-        self.header_sectors = 8192 // self.sector_size
+        self.header_sectors = self.header_bytes // self.sector_size
 
     def expected(self) -> bytes:
         """What the unlocked volume must read as."""
         plain = bytearray(self.plain)
-        for at, length in (*((copy, BLOCK_BYTES) for copy in COPIES), (MOVED_HEADER, 8192)):
+        for at, length in (*((copy, BLOCK_BYTES) for copy in COPIES), (MOVED_HEADER, self.header_bytes)):
             plain[at : at + length] = bytes(length)
         return bytes(plain)
 
     def build(self) -> bytearray:
         image = bytearray(self._encrypt(0, self.plain[: self.size_bytes]) + self.plain[self.size_bytes :])
-        image[MOVED_HEADER : MOVED_HEADER + 8192] = self._encrypt(MOVED_HEADER, self.plain[:8192])
+        for start, end in self.free:
+            image[start:end] = self.plain[start:end]
+        moved = self._encrypt(MOVED_HEADER, self.plain[: self.header_bytes])
+        image[MOVED_HEADER : MOVED_HEADER + self.header_bytes] = moved
         image[:512] = self._boot()
         block = self.block()
         for copy in COPIES:
@@ -143,10 +155,11 @@ class Case:
 
     def _boot(self) -> bytes:
         boot = bytearray(512)
-        boot[:11] = b"\xeb\x58\x90-FVE-FS-"
+        boot[:11] = b"\xeb\x58\x90" + (b"MSWIN4.1" if self.to_go else b"-FVE-FS-")
         struct.pack_into("<H", boot, 11, self.sector_size)
-        boot[160:176] = self.guid.bytes_le
-        struct.pack_into("<3Q", boot, 176, *COPIES)
+        guid_at = 424 if self.to_go else 160
+        boot[guid_at : guid_at + 16] = self.guid.bytes_le
+        struct.pack_into("<3Q", boot, guid_at + 16, *COPIES)
         boot[510:] = b"\x55\xaa"
         return bytes(boot)
 
@@ -156,10 +169,11 @@ class Case:
         method = self.method if self.fvek_method is None else self.fvek_method
         entries = [
             entry(7, 2, "TEST drive\0".encode("utf-16-le")),
-            protector(0x0200, STARTUP_GUID, wrapped(rng, self.startup, self.vmk, 0x2003)),
             wrapped(rng, self.vmk, self.fvek, method, role=3),
             self.extra_protectors,
         ]
+        if self.startup_key:
+            entries.insert(1, protector(0x0200, STARTUP_GUID, wrapped(rng, self.startup, self.vmk, 0x2003)))
         if self.clear_key:
             key = entry(0, 1, struct.pack("<I", 0x2000) + self.clear)
             entries.insert(1, protector(0, UUID(int=5), key, wrapped(rng, self.clear, self.vmk, 0x2003)))
@@ -185,3 +199,26 @@ def seal(
     """``raw`` with a right check sum and the given proof, padded to a block."""
     validation = struct.pack("<HHI", BLOCK_BYTES - len(raw), 2, zlib.crc32(raw))
     return (raw + validation + wrapped(rng, vmk, proof(raw), 0x2005)).ljust(BLOCK_BYTES, b"\xa5")
+
+
+def raw_of(block: bytes) -> bytes:
+    """What the check sum and the proof of a metadata block are about."""
+    return block[: struct.unpack_from("<H", block, 8)[0] * 16]
+
+
+def forged(block: bytes, at: int, new: bytes) -> bytes:
+    """``block`` with other bytes and a check sum that fits them, but the proof that it had."""
+    raw = bytearray(raw_of(block))
+    raw[at : at + len(new)] = new
+    head = struct.unpack_from("<HH", block, len(raw))
+    behind = block[len(raw) + 8 :]
+    return bytes(raw) + struct.pack("<HHI", *head, zlib.crc32(raw)) + behind
+
+
+def with_copies(image: bytes, *copies: bytes | None) -> bytes:
+    """``image`` with other metadata copies; None keeps the one that is there."""
+    changed = bytearray(image)
+    for place, copy in zip(COPIES, copies, strict=True):
+        if copy is not None:
+            changed[place : place + BLOCK_BYTES] = copy
+    return bytes(changed)

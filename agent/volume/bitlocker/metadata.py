@@ -1,7 +1,8 @@
-"""What a BitLocker volume says of itself, from the first of its three metadata copies that is sound."""
+"""What a BitLocker volume says of itself, from one of its three metadata copies."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -11,10 +12,8 @@ from agent.volume.bitlocker.ciphers import cipher_name
 from agent.volume.bitlocker.entries import ROLE_DESCRIPTION, text_of
 from agent.volume.bitlocker.header import VolumeHeader, read_header
 from agent.volume.bitlocker.protectors import Protector, parse_protectors
+from agent.volume.bitlocker.state import is_fully_encrypted, refusal, state_name
 from agent.volume.block import BlockSource, read
-
-STATE_ENCRYPTED = 4
-_STATES = {1: "decrypted", 2: "being converted", 3: "conversion paused", 4: "encrypted", 5: "being converted"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +21,8 @@ class Metadata:
     """Parsed and consistent with itself; not authenticated before ``unlock`` has done so.
 
     ``copy_used`` is 1, 2 or 3; ``copy_problems`` has a sentence for each copy before it that is
-    damaged. Offsets and sizes are bytes on the volume. Prints no key material.
+    damaged or, once unlocked, could not be used. Offsets and sizes are bytes on the volume. Prints no
+    key material.
     """
 
     volume_guid: UUID
@@ -51,32 +51,70 @@ class Metadata:
 
     @property
     def fully_encrypted(self) -> bool:
-        """A volume under encrypt-on-write claims to be encrypted from the start: its format tells."""
-        return not self.encrypt_on_write and self.current_state == self.next_state == STATE_ENCRYPTED
+        """Whether the volume can be read at all."""
+        return is_fully_encrypted(self.current_state, self.next_state, encrypt_on_write=self.encrypt_on_write)
 
     @property
     def state(self) -> str:
-        """For people: ``encrypted``, ``decrypted``, ``being converted`` and the like."""
-        if self.encrypt_on_write and self.current_state != 1:
-            return "encryption not finished"
-        return _STATES.get(self.current_state, f"unknown state {self.current_state}")
+        """For people: ``encrypted``, ``decrypted``, ``being encrypted`` and the like."""
+        return state_name(self.current_state, self.next_state, encrypt_on_write=self.encrypt_on_write)
+
+    @property
+    def state_refusal(self) -> str | None:
+        """Why the volume is not read in its state; None when it is fully encrypted."""
+        return refusal(self.current_state, self.next_state, encrypt_on_write=self.encrypt_on_write)
+
+    @property
+    def place(self) -> str:
+        """Such as ``copy 2 at byte 46256128``."""
+        return place_of(self.copy_used, self.metadata_offsets[self.copy_used - 1])
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedCopy:
+    """A metadata copy that cannot be read or contradicts itself; ``problem`` names place and trouble."""
+
+    problem: str
+
+
+def place_of(number: int, offset: int) -> str:
+    """How messages name a copy."""
+    return f"copy {number} at byte {offset}"
 
 
 def read_metadata(source: BlockSource) -> Metadata:
-    """The metadata of the volume that starts at byte 0 of ``source``.
+    """The metadata of the volume that starts at byte 0 of ``source``: the first copy that is sound.
 
     Raises BitLockerNotActivated when it is not BitLocker; BitLockerFailed for Vista's version 1, an
     unknown format, or when all three copies are damaged; UnreadableSectors when the boot sector
     cannot be read. A volume that ``unlock`` refuses (still converting, unknown cipher) is described.
     """
-    header = read_header(source)
-    problems: list[str] = []
-    for number, offset in enumerate(header.metadata_offsets, 1):
-        try:
-            return _read_copy(source, header, number, offset, tuple(problems))
-        except (BitLockerFailed, DiskOperationFailed) as error:
-            problems.append(f"copy {number} at byte {offset}: {error.detail}")
+    problems = []
+    for copy in _read_copies(source, read_header(source), 1, ()):
+        if isinstance(copy, Metadata):
+            return copy
+        problems.append(copy.problem)
     raise BitLockerFailed("all three metadata copies are damaged: " + "; ".join(problems))
+
+
+def later_copies(source: BlockSource, metadata: Metadata) -> Iterator[Metadata | DamagedCopy]:
+    """The copies behind the one that ``metadata`` was read from, each read when it is asked for."""
+    header = VolumeHeader(
+        metadata.sector_size, metadata.encrypt_on_write, metadata.to_go, metadata.metadata_offsets
+    )
+    return _read_copies(source, header, metadata.copy_used + 1, metadata.copy_problems)
+
+
+def _read_copies(
+    source: BlockSource, header: VolumeHeader, first: int, problems: tuple[str, ...]
+) -> Iterator[Metadata | DamagedCopy]:
+    for number, offset in enumerate(header.metadata_offsets[first - 1 :], first):
+        try:
+            yield _read_copy(source, header, number, offset, problems)
+        except (BitLockerFailed, DiskOperationFailed) as error:
+            damaged = DamagedCopy(f"{place_of(number, offset)}: {error.detail}")
+            problems = (*problems, damaged.problem)
+            yield damaged
 
 
 def _read_copy(

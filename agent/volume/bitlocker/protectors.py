@@ -11,9 +11,6 @@ from uuid import UUID
 from agent.errors import BitLockerFailed
 from agent.volume.bitlocker.entries import ROLE_VMK, TYPE_TEXT, TYPE_VMK, Entry, parse_entries, text_of
 
-MAX_PROTECTORS = 64
-"""A drive has two or three. Trying one may cost 0.6 s of key stretching, so a hostile drive is bounded."""
-
 _VMK = struct.Struct("<16sQHH")
 
 
@@ -55,11 +52,8 @@ class Protector:
 
 
 def parse_protectors(entries: Iterable[Entry]) -> tuple[Protector, ...]:
-    """Raises BitLockerFailed when one is malformed or there are more than MAX_PROTECTORS."""
-    found = tuple(_parse(entry) for entry in entries if entry.role == ROLE_VMK and entry.type == TYPE_VMK)
-    if len(found) > MAX_PROTECTORS:
-        raise BitLockerFailed(f"it has {len(found)} protectors; at most {MAX_PROTECTORS} are believed")
-    return found
+    """All of them: a block has room for a thousand. Raises BitLockerFailed when one is malformed."""
+    return tuple(_parse(entry) for entry in entries if entry.role == ROLE_VMK and entry.type == TYPE_VMK)
 
 
 def _parse(entry: Entry) -> Protector:

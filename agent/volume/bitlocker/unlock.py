@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Iterator
+from dataclasses import replace
 from hashlib import sha256
 
 from agent.errors import (
@@ -16,8 +18,9 @@ from agent.volume.bitlocker.ciphers import SUITES, make_cipher
 from agent.volume.bitlocker.credentials import Opener, opener_for
 from agent.volume.bitlocker.entries import ROLE_FVEK, TYPE_AES_CCM
 from agent.volume.bitlocker.keys import Key
-from agent.volume.bitlocker.metadata import Metadata
+from agent.volume.bitlocker.metadata import DamagedCopy, Metadata, later_copies
 from agent.volume.bitlocker.protectors import Protector
+from agent.volume.bitlocker.refusals import Refusals, no_such_protector, none_opens
 from agent.volume.bitlocker.unwrap import unwrap
 from agent.volume.bitlocker.volume import DecryptedVolume
 from agent.volume.block import BlockSource
@@ -28,46 +31,77 @@ _VMK_BYTES = 32
 def unlock(source: BlockSource, metadata: Metadata, credential: Credential) -> DecryptedVolume:
     """The decrypted volume. Takes 0.6 s for each protector of a password's or recovery password's kind.
 
-    ``metadata`` is what ``read_metadata`` said of ``source``. Raises BitLockerFailed when the volume
-    is not fully encrypted, has an unknown cipher, or its metadata is malformed or not authentic;
-    DiskOperationFailed when the source ends before the encrypted volume does;
-    BitLockerProtectorNotFound when no protector is of the credential's kind; BitLockerKeyInvalid
-    when the credential opens none of them.
+    ``metadata`` is what ``read_metadata`` said of ``source``. When the credential does not open that
+    copy, or its proof of authenticity fails, the later copies are tried; the volume's ``metadata`` is the
+    copy that was used in the end.
+
+    Raises BitLockerFailed when the volume is not fully encrypted, has an unknown cipher, or no copy is
+    well formed and authentic; DiskOperationFailed when the source ends before the encrypted volume does;
+    BitLockerProtectorNotFound when no protector is of the credential's kind; BitLockerKeyInvalid when
+    the credential opens none of them.
     """
-    _check_supported(metadata)
-    _check_size(source, metadata)
     opener = opener_for(credential)
-    master_key = _master_key(metadata, opener)
-    _check_authentic(metadata, master_key)
-    cipher = make_cipher(_volume_key(metadata, master_key), metadata.sector_size)
-    return DecryptedVolume(source, metadata, cipher)
+    _check_any_supported(source, metadata)
+    refusals = Refusals(metadata.copy_problems)
+    for copy in _copies(source, metadata):
+        if isinstance(copy, DamagedCopy):
+            refusals.add_damaged(copy)
+            continue
+        try:
+            master_key = _master_key(copy, opener)
+        except (BitLockerFailed, BitLockerKeyInvalid, BitLockerProtectorNotFound) as error:
+            refusals.add(copy, error)
+            continue
+        trouble = _proof_trouble(copy, master_key)
+        if trouble is None:
+            return _decrypted(source, replace(copy, copy_problems=refusals.problems), master_key)
+        refusals.add_forged(copy, trouble)
+    raise refusals.verdict()
 
 
-def _check_supported(metadata: Metadata) -> None:
-    if not metadata.fully_encrypted:
-        mode = "encrypt-on-write" if metadata.encrypt_on_write else metadata.state
-        raise BitLockerFailed(
-            f"encryption not finished: the volume is in state {metadata.current_state}, "
-            f"going to {metadata.next_state} ({mode})"
-        )
-    if metadata.cipher not in SUITES:
-        raise BitLockerFailed(f"the volume is encrypted with {metadata.cipher_name}")
+def _copies(source: BlockSource, metadata: Metadata) -> Iterator[Metadata | DamagedCopy]:
+    yield metadata
+    yield from later_copies(source, metadata)
 
 
-def _check_size(source: BlockSource, metadata: Metadata) -> None:
-    if metadata.encrypted_size_bytes > source.size_bytes:
+def _check_any_supported(source: BlockSource, metadata: Metadata) -> None:
+    """Refuse without asking for a key what no copy says can be read.
+
+    Which copy is to be believed, only the key can tell.
+    """
+    try:
+        _check_supported(source, metadata)
+    except (BitLockerFailed, DiskOperationFailed):
+        for copy in later_copies(source, metadata):
+            if isinstance(copy, Metadata) and _is_supported(source, copy):
+                return
+        raise
+
+
+def _is_supported(source: BlockSource, copy: Metadata) -> bool:
+    try:
+        _check_supported(source, copy)
+    except (BitLockerFailed, DiskOperationFailed):
+        return False
+    return True
+
+
+def _check_supported(source: BlockSource, copy: Metadata) -> None:
+    if copy.state_refusal is not None:
+        raise BitLockerFailed(copy.state_refusal)
+    if copy.cipher not in SUITES:
+        raise BitLockerFailed(f"the volume is encrypted with {copy.cipher_name}")
+    if copy.encrypted_size_bytes > source.size_bytes:
         raise DiskOperationFailed(
-            f"the encrypted volume has {metadata.encrypted_size_bytes} bytes, "
+            f"the encrypted volume has {copy.encrypted_size_bytes} bytes, "
             f"but the device or image ends after {source.size_bytes}"
         )
 
 
-def _master_key(metadata: Metadata, opener: Opener) -> bytes:
-    candidates = [protector for protector in metadata.protectors if protector.kind == opener.kind]
+def _master_key(copy: Metadata, opener: Opener) -> bytes:
+    candidates = [protector for protector in copy.protectors if protector.kind == opener.kind]
     if not candidates:
-        raise BitLockerProtectorNotFound(
-            f"volume {metadata.volume_guid} has no {opener.kind} protector; it has {_kinds(metadata)}"
-        )
+        raise no_such_protector(copy, opener.kind)
     malformed: list[str] = []
     for protector in candidates:
         try:
@@ -79,11 +113,7 @@ def _master_key(metadata: Metadata, opener: Opener) -> bytes:
             return key.reveal()
     if len(malformed) == len(candidates):
         raise BitLockerFailed("; ".join(malformed))
-    named = ", ".join(str(protector.guid) for protector in candidates)
-    raise BitLockerKeyInvalid(
-        f"the {opener.kind} opens none of the {len(candidates)} {opener.kind} protectors "
-        f"of volume {metadata.volume_guid} ({named})"
-    )
+    raise none_opens(copy, opener.kind, candidates)
 
 
 def _open(protector: Protector, opener: Opener) -> Key | None:
@@ -98,14 +128,25 @@ def _open(protector: Protector, opener: Opener) -> Key | None:
     return None
 
 
-def _check_authentic(metadata: Metadata, master_key: bytes) -> None:
+def _proof_trouble(copy: Metadata, master_key: bytes) -> str | None:
     """The master key vouches for the metadata: without it, a stranger could move the regions."""
-    validation = metadata.block.validation
+    validation = copy.block.validation
     if validation is None:
-        raise BitLockerFailed("the metadata carries no proof of authenticity")
-    proof = unwrap(validation, master_key)
-    if proof is None or not hmac.compare_digest(proof.reveal(), sha256(metadata.block.raw).digest()):
-        raise BitLockerFailed(f"metadata copy {metadata.copy_used} was changed without the volume's key")
+        return "it carries no proof of authenticity"
+    try:
+        proof = unwrap(validation, master_key)
+    except BitLockerFailed as error:
+        return f"its proof of authenticity is malformed: {error.detail}"
+    if proof is None or not hmac.compare_digest(proof.reveal(), sha256(copy.block.raw).digest()):
+        return "it was changed without the volume's key"
+    return None
+
+
+def _decrypted(source: BlockSource, metadata: Metadata, master_key: bytes) -> DecryptedVolume:
+    """``metadata`` is authentic."""
+    _check_supported(source, metadata)
+    cipher = make_cipher(_volume_key(metadata, master_key), metadata.sector_size)
+    return DecryptedVolume(source, metadata, cipher)
 
 
 def _volume_key(metadata: Metadata, master_key: bytes) -> Key:
@@ -123,8 +164,3 @@ def _checked(key: Key, metadata: Metadata) -> Key:
             f"the volume key is for cipher 0x{key.method:04x}, the metadata says 0x{metadata.cipher:04x}"
         )
     return key
-
-
-def _kinds(metadata: Metadata) -> str:
-    kinds = sorted({str(protector.kind) for protector in metadata.protectors})
-    return ", ".join(kinds) if kinds else "no protector at all"

@@ -25,16 +25,17 @@ class DecryptedVolume:
         """``metadata`` is authentic and ``source`` at least as long as it says."""
         self.size_bytes = source.size_bytes
         self.sector_size = metadata.sector_size
+        self.metadata = metadata
+        """The copy that was used, which need not be the first one that looked sound."""
         self._source = source
         self._cipher = cipher
-        self._guid = metadata.volume_guid
         self._regions = lay_out(metadata, source.size_bytes)
         self._starts = [region.start for region in self._regions]
 
     @property
     def regions(self) -> tuple[Region, ...]:
         """Where the plain bytes come from, in order."""
-        return tuple(self._regions)
+        return self._regions
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         check_range(self, offset, len(buffer))
@@ -79,4 +80,4 @@ class DecryptedVolume:
         part[:] = sector[inside : inside + len(part)]
 
     def __repr__(self) -> str:
-        return f"DecryptedVolume({self._guid}, {self.size_bytes} bytes, {self._cipher!r})"
+        return f"DecryptedVolume({self.metadata.volume_guid}, {self.size_bytes} bytes, {self._cipher!r})"

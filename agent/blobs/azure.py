@@ -1,63 +1,50 @@
-"""Azure Blob storage, by the SDK ``azure-storage-blob``."""
+"""Azure Blob storage: what there is much of by ``agent.blobs.wire``, all else by the SDK."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import aclosing
-from typing import TypeVar
+from collections.abc import Sequence
 
-import aiohttp
-from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
-from azure.storage.blob import BlobBlock
-from azure.storage.blob.aio import BlobClient, BlobServiceClient
+from azure.storage.blob.aio import BlobServiceClient
 
 from agent.blobs import rules
 from agent.blobs.azure_account import Account, sdk_credential
-from agent.blobs.azure_errors import asked, service_code
-from agent.blobs.azure_wire import (
-    CRC64_HEADER,
-    BlockId,
-    SlicingTransport,
-    attributes_of,
-    check_echo,
-    condition,
-    content_settings_of,
-    headers_of,
-    slices,
-    with_base64_names,
+from agent.blobs.azure_errors import refused, unanswered
+from agent.blobs.azure_sdk import (
+    API_VERSION,
+    CONNECT_TIMEOUT_S,
+    CONNECTIONS,
+    READ_TIMEOUT_S,
+    SdkBlobStore,
+    sdk_service,
 )
+from agent.blobs.crc64 import crc64 as crc64_of
 from agent.blobs.crc64 import header
-from agent.blobs.store import BlobProperties, Body
-from agent.errors import BlobNotFound, BlobRequestFailed, StoreRefused
+from agent.blobs.store import Body
+from agent.blobs.wire.answer import Answer
+from agent.blobs.wire.dial import Route, dial, tls_context
+from agent.blobs.wire.heads import CRC64_HEADER, Heads, block_list
+from agent.blobs.wire.pool import Pool
+from agent.blobs.wire.trouble import WireTrouble
+from agent.errors import ChecksumMismatch, IngestError
 from agent.model.blobs import BlobAttributes, BlobName
-from agent.model.codes import BlobType
-from agent.model.identity import ContainerName
 from agent.model.secrets import Secret
 
-# Old enough for every emulator and sovereign cloud; nothing here needs a newer one.
-API_VERSION = "2024-11-04"
-
-CONNECT_TIMEOUT_S = 10.0
-READ_TIMEOUT_S = 60.0
-POOL_LIMIT = 32
-
-T = TypeVar("T")
+CREATED = 201
 
 
-class AzureBlobStore:
-    """See ``agent.blobs.store.BlobStore``.
+class AzureBlobStore(SdkBlobStore):
+    """See ``agent.blobs.store.BlobStore``; put_blob, put_block, put_block_list and put_page are its own.
 
-    Metadata values that a header cannot carry are stored percent-encoded (see
-    ``rules.encode_metadata``), and decoded by ``properties``. Made within a running event loop.
+    Their bodies are sent from where they lie, by threads; when a call ends, no thread reads from its
+    body any more, whether it was answered, failed or was cancelled.
     """
 
-    def __init__(self, account: Account, service: BlobServiceClient) -> None:
+    def __init__(self, account: Account, service: BlobServiceClient, heads: Heads, pool: Pool) -> None:
         """Use ``connect``."""
-        self._account = account
-        self._service = service
-        self._id_lengths = rules.BlockIdLengths()
+        super().__init__(account, service)
+        self._heads = heads
+        self._pool = pool
 
     @classmethod
     def connect(
@@ -65,114 +52,55 @@ class AzureBlobStore:
         endpoint: str,
         credential: Secret | None,
         *,
-        pool_limit: int = POOL_LIMIT,
+        connections: int = CONNECTIONS,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         read_timeout_s: float = READ_TIMEOUT_S,
     ) -> AzureBlobStore:
         """``credential`` is an account key or a SAS; None reads public containers.
 
-        Nothing is sent yet. ``pool_limit`` bounds the open connections. Raises ConfigInvalid.
+        Nothing is sent yet. ``connections`` bounds those of the writes, and as many again of all
+        else. ``read_timeout_s`` is for an answer, and for a write on which nothing moves. Proxies and
+        CAs are those of the environment (HTTPS_PROXY, HTTP_PROXY, NO_PROXY; SSL_CERT_FILE,
+        SSL_CERT_DIR). Raises ConfigInvalid.
         """
-        # Its records show addresses and answers; what matters of them is in our errors.
-        logging.getLogger("azure").setLevel(logging.CRITICAL + 1)
-        account = Account.of(endpoint)
+        account, tls = Account.of(endpoint), tls_context()
         right = sdk_credential(account, credential)
-        session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=pool_limit),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=True,
-        )
-        service = BlobServiceClient(
-            account.endpoint,
+        route = Route.to(account.endpoint, tls)
+        service = sdk_service(
+            account,
             right,
-            transport=SlicingTransport(
-                session=session, connection_timeout=connect_timeout_s, read_timeout=read_timeout_s
-            ),
-            api_version=API_VERSION,
-            retry_total=0,
-            permit_redirects=False,
-            logging_enable=False,
-            max_single_put_size=rules.MAX_PUT_BYTES,
-            max_single_get_size=rules.READ_PIECE_BYTES,
-            max_chunk_get_size=rules.READ_PIECE_BYTES,
+            tls,
+            connections=connections,
+            connect_timeout_s=connect_timeout_s,
+            read_timeout_s=read_timeout_s,
         )
-        return cls(account, service)
-
-    def __repr__(self) -> str:
-        return f"AzureBlobStore({self._account.endpoint!r})"
-
-    def url(self, name: BlobName) -> str:
-        """The blob's address, without any credential."""
-        return self._account.url(name)
-
-    async def ensure_container(self, container: ContainerName) -> None:
-        """Make the container unless it is there.
-
-        A SAS for one container may not make it; when its creation is refused, it is enough that it
-        answers for a blob in it.
-        """
-        try:
-            await self._ask(self._create_container(container), container)
-        except StoreRefused as refused:
-            if not await self._ask(self._container_answers(container), container):
-                raise refused from None
-
-    async def _create_container(self, container: ContainerName) -> None:
-        try:
-            await self._service.create_container(str(container))
-        except HttpResponseError as said:
-            if service_code(said) != "ContainerAlreadyExists":
-                raise
-
-    async def _container_answers(self, container: ContainerName) -> bool:
-        probe = self._service.get_blob_client(str(container), "ingest-agent-probe")
-        try:
-            await probe.get_blob_properties()
-        except ResourceNotFoundError as said:
-            return service_code(said) == "BlobNotFound"
-        return True
+        heads = Heads(account, right, route, API_VERSION)
+        pool = Pool(lambda: dial(route, connect_timeout_s), connections, read_timeout_s)
+        return cls(account, service, heads, pool)
 
     async def put_blob(
         self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes, *, replace: bool
     ) -> None:
-        """A whole block blob in one request; at most 256 MiB. The body is joined, once."""
+        """A whole block blob in one request; at most 256 MiB."""
         rules.check_put(body)
         rules.check_attributes(name, attributes)
+        checksum: int | None = crc64
         if attributes.content_md5 is not None:
             # The service takes one checksum of a body, and checks this MD5: it stands in for the CRC-64.
             await asyncio.to_thread(rules.check_crc64, name, body, crc64)
-            checksum = {}
-        else:
-            checksum = {CRC64_HEADER: header(crc64)}
-        # The SDK sends If-None-Match: * when it may not overwrite.
-        await self._ask(
-            self._client(name).upload_blob(
-                b"".join(body),
-                overwrite=replace,
-                headers=checksum,
-                content_settings=content_settings_of(attributes),
-                metadata=headers_of(attributes.metadata),
-            ),
-            name,
-            exclusive=not replace,
-        )
+            checksum = None
+        length = rules.body_length(body)
+        head = self._heads.put_blob(name, length, checksum, attributes, replace=replace)
+        answer = await self._sent(name, head, body, exclusive=not replace)
+        if checksum is not None:
+            _check_echo(name, answer, checksum)
 
     async def put_block(self, name: BlobName, block_id: str, body: Body, crc64: int) -> None:
-        """Stage one block; the body is not copied here."""
+        """Stage one block."""
         rules.check_block(body)
         self._id_lengths.check(name, block_id)
-        async with aclosing(slices(body)) as outgoing:
-            answer = await self._ask(
-                self._client(name).stage_block(
-                    BlockId(block_id),
-                    outgoing,  # type: ignore[arg-type]  # the SDK passes it on as it is
-                    length=rules.body_length(body),
-                    headers={CRC64_HEADER: header(crc64)},
-                ),
-                name,
-            )
-        check_echo(name, answer, crc64)
+        head = self._heads.put_block(name, block_id, rules.body_length(body), crc64)
+        _check_echo(name, await self._sent(name, head, body), crc64)
 
     async def put_block_list(
         self, name: BlobName, block_ids: Sequence[str], attributes: BlobAttributes, *, replace: bool
@@ -180,95 +108,38 @@ class AzureBlobStore:
         """Commit blocks, the staged one of an id before the committed one."""
         rules.check_block_list(block_ids)
         rules.check_attributes(name, attributes)
-        await self._ask(
-            self._client(name).commit_block_list(
-                [BlobBlock(BlockId(block_id)) for block_id in block_ids],
-                content_settings=content_settings_of(attributes),
-                metadata=headers_of(attributes.metadata),
-                **condition(replace),
-            ),
-            name,
-            exclusive=not replace,
-        )
+        text = block_list(block_ids)
+        head = self._heads.put_block_list(name, len(text), crc64_of([text]), attributes, replace=replace)
+        await self._sent(name, head, [memoryview(text)], exclusive=not replace)
         self._id_lengths.forget(name)
-
-    async def create_page_blob(
-        self, name: BlobName, size_bytes: int, attributes: BlobAttributes, *, replace: bool
-    ) -> None:
-        """A page blob of zeros."""
-        rules.check_page_blob_size(size_bytes)
-        rules.check_attributes(name, attributes)
-        await self._ask(
-            self._client(name).create_page_blob(
-                size_bytes,
-                content_settings=content_settings_of(attributes),
-                metadata=headers_of(attributes.metadata),
-                **condition(replace),
-            ),
-            name,
-            exclusive=not replace,
-        )
 
     async def put_page(self, name: BlobName, offset: int, body: Body, crc64: int) -> None:
         """Write pages."""
         rules.check_pages(offset, body)
-        answer = await self._ask(
-            self._client(name).upload_page(
-                b"".join(body),
-                offset=offset,
-                length=rules.body_length(body),
-                headers={CRC64_HEADER: header(crc64)},
-            ),
-            name,
-        )
-        check_echo(name, answer, crc64)
-
-    async def properties(self, name: BlobName) -> BlobProperties:
-        """Of a committed blob; raises BlobNotFound."""
-        found = await self._ask(self._client(name).get_blob_properties(), name)
-        try:
-            kind = BlobType(str(getattr(found.blob_type, "value", found.blob_type)))
-        except ValueError:
-            raise BlobRequestFailed(
-                f"{name}: neither a block blob nor a page blob (InvalidBlobType)"
-            ) from None
-        return BlobProperties(found.size, kind, found.etag, attributes_of(found))
-
-    async def uncommitted_blocks(self, name: BlobName) -> dict[str, int]:
-        """Staged and not committed: id to length in bytes."""
-        try:
-            _, staged = await self._ask(
-                self._client(name).get_block_list("uncommitted", cls=with_base64_names), name
-            )
-        except BlobNotFound:
-            return {}
-        return {block.id: block.size for block in staged}
-
-    async def read(self, name: BlobName) -> AsyncIterator[bytes]:
-        """The content in pieces of at most 4 MiB; one ETag throughout, else BlobRequestFailed."""
-        stream = await self._ask(self._client(name).download_blob(decompress=False), name)
-        pieces = stream.chunks()
-        while (piece := await self._ask(anext(pieces, None), name)) is not None:
-            yield piece
-
-    async def names(self, container: ContainerName, prefix: str = "") -> AsyncIterator[BlobName]:
-        """Committed blobs whose path starts so, in the service's order."""
-        client = self._service.get_container_client(str(container))
-        paths = aiter(client.list_blob_names(name_starts_with=prefix or None))
-        try:
-            while (path := await self._ask(anext(paths, None), container)) is not None:
-                yield BlobName(container, path)
-        except BlobNotFound:
-            return
+        head = self._heads.put_page(name, offset, rules.body_length(body), crc64)
+        _check_echo(name, await self._sent(name, head, body), crc64)
 
     async def close(self) -> None:
         """Let go of connections. Idempotent."""
-        await self._service.close()
+        await self._pool.close()
+        await super().close()
 
-    def _client(self, name: BlobName) -> BlobClient:
-        return self._service.get_blob_client(str(name.container), name.path)
+    async def _sent(self, name: BlobName, head: bytes, body: Body, *, exclusive: bool = False) -> Answer:
+        """The answer to a write that was done, or the error that says why it was not."""
+        error: IngestError
+        try:
+            answer = await self._pool.ask(head, body)
+        except WireTrouble as trouble:
+            error = unanswered(trouble, str(name), self._account.host)
+        else:
+            if answer.status == CREATED:
+                return answer
+            error = refused(answer, str(name), exclusive=exclusive)
+        raise error
 
-    async def _ask(
-        self, request: Awaitable[T], subject: BlobName | ContainerName, *, exclusive: bool = False
-    ) -> T:
-        return await asked(request, str(subject), self._account.host, exclusive=exclusive)
+
+def _check_echo(name: BlobName, answer: Answer, crc64: int) -> None:
+    """A server that ignores the header still says what it computed."""
+    echoed = answer.headers.get(CRC64_HEADER)
+    if echoed is not None and echoed != header(crc64):
+        raise ChecksumMismatch(f"{name}: the store computed another CRC-64 of the body")

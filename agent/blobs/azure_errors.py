@@ -1,13 +1,15 @@
-"""What the service and the SDK report, in the classes of ``agent.errors``.
+"""What the service and the ways to it report, in the classes of ``agent.errors``.
 
 The SDK's errors may show request addresses, and those hold the SAS; so their text and objects go no
-further than this module. What is kept: the status, the service's error code, the kind of failure.
+further than this module. What is kept: the status, the service's error code and request id, the kind
+of failure.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable
+import re
+from collections.abc import Awaitable, Mapping
 from typing import TypeVar
 
 import aiohttp
@@ -18,6 +20,8 @@ from azure.core.exceptions import (
     IncompleteReadError,
 )
 
+from agent.blobs.wire.answer import Answer
+from agent.blobs.wire.trouble import BadAnswer, BrokenOff, WireTrouble
 from agent.errors import (
     BlobAlreadyExists,
     BlobNotFound,
@@ -57,6 +61,10 @@ _BY_STATUS: dict[int, type[ServiceError]] = {
 # answers the last one.
 _EXISTS_CODES = frozenset({"ConditionNotMet", "UnauthorizedBlobOverwrite"})
 
+_CODE_ELEMENT = re.compile(rb"<Code>([A-Za-z0-9]{1,80})</Code>")
+_REQUEST_ID = re.compile(r"[0-9A-Za-z-]{1,64}\Z")
+_SECONDS = re.compile(r"[0-9]{1,5}\Z")
+
 
 async def asked(request: Awaitable[T], subject: str, host: str, *, exclusive: bool = False) -> T:
     """The result of the request, or an error of the tree in place of the SDK's.
@@ -71,7 +79,7 @@ async def asked(request: Awaitable[T], subject: str, host: str, *, exclusive: bo
     except (IncompleteReadError, aiohttp.ClientPayloadError):
         error = StoreUnreachable(f"{subject}: {host} broke off in the middle of an answer")
     except HttpResponseError as said:
-        error = _refusal(subject, said, exclusive)
+        error = _sdk_refusal(subject, said, exclusive)
     except (ValueError, AttributeError):
         # So the SDK's parsers end when a web page of some proxy stands in for the answer.
         error = BlobRequestFailed(f"{subject}: the store's answer cannot be read")
@@ -80,20 +88,61 @@ async def asked(request: Awaitable[T], subject: str, host: str, *, exclusive: bo
     raise error
 
 
+def unanswered(trouble: WireTrouble, subject: str, host: str) -> IngestError:
+    """For a request that ``agent.blobs.wire`` did not bring to an answer."""
+    if isinstance(trouble, BadAnswer):
+        return BlobRequestFailed(f"{subject}: the store's answer cannot be read: {trouble.why}")
+    if isinstance(trouble, BrokenOff):
+        return StoreUnreachable(f"{subject}: {host} broke off in the middle of an answer")
+    return StoreUnreachable(f"{subject}: no answer from {host} ({trouble.why})")
+
+
+def refused(answer: Answer, subject: str, *, exclusive: bool) -> ServiceError:
+    """For an answer of ``agent.blobs.wire`` that does not say what the request's success would."""
+    code = _code(answer.headers.get("x-ms-error-code", ""))
+    if not code and (found := _CODE_ELEMENT.search(answer.body)):
+        code = found[1].decode("ascii")
+    return _refusal(subject, answer.status, code, answer.headers, exclusive)
+
+
+def retry_after_s(error: IngestError) -> float | None:
+    """How long the service asked to wait, of a StoreThrottled; None when it did not say."""
+    seconds: float | None = getattr(error, "retry_after_s", None)
+    return seconds
+
+
 def service_code(said: HttpResponseError) -> str:
     """The service's error code, or an empty text."""
     headers = getattr(said.response, "headers", None) or {}
     code = headers.get("x-ms-error-code") or getattr(said, "error_code", None) or ""
-    text = str(getattr(code, "value", code))
+    return _code(str(getattr(code, "value", code)))
+
+
+def _code(text: str) -> str:
     return text if text.isascii() and text.isalnum() and len(text) <= 80 else ""
 
 
-def _refusal(subject: str, said: HttpResponseError, exclusive: bool) -> ServiceError:
-    status, code = said.status_code, service_code(said)
-    if isinstance(said, DecodeError) or status is None or status < 300:
+def _sdk_refusal(subject: str, said: HttpResponseError, exclusive: bool) -> ServiceError:
+    status = said.status_code
+    if isinstance(said, DecodeError) or status is None:
         return BlobRequestFailed(f"{subject}: the store's answer cannot be read")
+    headers = getattr(said.response, "headers", None) or {}
+    return _refusal(subject, status, service_code(said), headers, exclusive)
+
+
+def _refusal(
+    subject: str, status: int, code: str, headers: Mapping[str, str], exclusive: bool
+) -> ServiceError:
+    if status < 300:
+        return BlobRequestFailed(f"{subject}: the store's answer cannot be read")
+    request_id = headers.get("x-ms-request-id", "")
+    named = f" (request {request_id})" if _REQUEST_ID.match(request_id) else ""
     kind = _classify(status, code, exclusive)
-    return kind(f"{subject}: the store answered {status}{' ' + code if code else ''}")
+    error = kind(f"{subject}: the store answered {status}{' ' + code if code else ''}{named}")
+    wait = headers.get("retry-after", "").strip()
+    if isinstance(error, StoreThrottled) and _SECONDS.match(wait):
+        vars(error)["retry_after_s"] = float(wait)
+    return error
 
 
 def _classify(status: int, code: str, exclusive: bool) -> type[ServiceError]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.blobs.azure import AzureBlobStore
+from agent.blobs.azure_sdk import SdkBlobStore
 from agent.blobs.directory import DirectoryBlobStore
 from agent.blobs.faults import FaultyBlobStore
 from agent.blobs.memory import MemoryBlobStore
@@ -22,15 +23,16 @@ if TYPE_CHECKING:
 
 
 def _made(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
-    if kind == "azure":
+    if kind.startswith("azure"):
         emulator: Azurite = request.getfixturevalue("azurite")
-        return AzureBlobStore.connect(emulator.endpoint, Secret(emulator.key))
+        adapter = AzureBlobStore if kind == "azure" else SdkBlobStore
+        return adapter.connect(emulator.endpoint, Secret(emulator.key))
     if kind == "directory":
         return DirectoryBlobStore(tmp_path / "blobs")
     return FaultyBlobStore(MemoryBlobStore()) if kind == "faulty" else MemoryBlobStore()
 
 
-@pytest.fixture(params=["azure", "directory", "memory", "faulty"])
+@pytest.fixture(params=["azure", "azure-sdk", "directory", "memory", "faulty"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[BlobStore]:
     made = _made(request.param, request, tmp_path)
     yield made

@@ -1,0 +1,180 @@
+"""Reads one answer of HTTP/1.1 (RFC 9112), strictly and within bounds.
+
+A service answers a write with some hundred bytes. What is longer, or not by the letter, comes from a
+broken proxy or worse, and is a BadAnswer that says what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from agent.blobs.wire.trouble import BadAnswer, BrokenOff, NoAnswer
+
+MAX_HEAD_BYTES = 32 << 10
+MAX_HEADERS = 100
+MAX_BODY_BYTES = 64 << 10
+"""Errors come as some lines of XML. Of a longer body only this much is read, and the rest never."""
+
+MAX_INTERIM_ANSWERS = 8
+RECEIVE_BYTES = 8 << 10
+
+_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [^\r\n\0]*)?\Z")
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_LENGTH = re.compile(rb"[0-9]{1,18}\Z")
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n\0]*)?\Z")
+_NO_BODY = frozenset({204, 304})
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Status, and headers by their names in lower case. ``is_last`` when the connection ends after it."""
+
+    status: int
+    headers: Mapping[str, str]
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back. ``is_last``: the connection cannot be used again."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    is_last: bool
+
+
+def parse_head(data: bytes) -> Head:
+    """The head without the empty line at its end. Raises BadAnswer."""
+    first, *lines = data.split(b"\r\n")
+    status_line = _STATUS.match(first)
+    if status_line is None:
+        raise BadAnswer("it does not begin as HTTP/1.1 does")
+    if len(lines) > MAX_HEADERS:
+        raise BadAnswer(f"it has more than {MAX_HEADERS} headers")
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        if not colon or _NAME.match(name) is None or b"\n" in value or b"\r" in value or b"\0" in value:
+            raise BadAnswer(f"header {len(headers) + 1} is malformed")
+        key, text = name.decode("ascii").lower(), value.strip(b" \t").decode("latin-1")
+        known = headers.get(key)
+        if known is not None and known != text and key in ("content-length", "transfer-encoding"):
+            raise BadAnswer(f"it has two different {key} headers")
+        headers[key] = text if known is None or known == text else f"{known}, {text}"
+    connection = headers.get("connection", "").lower()
+    is_last = "close" in connection or (status_line[1] == b"0" and "keep-alive" not in connection)
+    return Head(int(status_line[2]), headers, is_last)
+
+
+class Incoming:
+    """The answers on one connection. ``receive`` gives up to so many bytes, and none at the end.
+
+    Of what it raises, NoAnswer says that not one byte came.
+    """
+
+    def __init__(self, receive: Callable[[int], bytes]) -> None:
+        self._receive = receive
+        self._held = b""
+
+    def push(self, piece: bytes) -> None:
+        """Bytes that came while nobody asked for them."""
+        self._held += piece
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing is held that belongs to no answer yet."""
+        return not self._held
+
+    def interim_or_last(self, *, has_body: bool = True) -> Answer:
+        """The next answer, which may be an interim one (1xx). Raises NoAnswer, BrokenOff and BadAnswer."""
+        end = self._held.find(b"\r\n\r\n")
+        while end < 0:
+            if len(self._held) > MAX_HEAD_BYTES:
+                raise BadAnswer(f"its head is longer than {MAX_HEAD_BYTES} bytes")
+            seen = max(0, len(self._held) - 3)
+            self._more(is_begun=bool(self._held))
+            end = self._held.find(b"\r\n\r\n", seen)
+        if end > MAX_HEAD_BYTES:
+            raise BadAnswer(f"its head is longer than {MAX_HEAD_BYTES} bytes")
+        head = parse_head(self._held[:end])
+        self._held = self._held[end + 4 :]
+        if head.status < 200 or head.status in _NO_BODY or not has_body:
+            return Answer(head.status, head.headers, b"", head.is_last)
+        body, is_whole = self._body(head)
+        return Answer(head.status, head.headers, body, head.is_last or not is_whole)
+
+    def answer(self, *, has_body: bool = True) -> Answer:
+        """The next answer that is not an interim one."""
+        for _ in range(MAX_INTERIM_ANSWERS + 1):
+            found = self.interim_or_last(has_body=has_body)
+            if found.status >= 200:
+                return found
+        raise BadAnswer(f"more than {MAX_INTERIM_ANSWERS} interim answers came before it")
+
+    def _more(self, *, is_begun: bool = True) -> None:
+        piece = self._receive(RECEIVE_BYTES)
+        if not piece:
+            raise BrokenOff("disconnected") if is_begun else NoAnswer("disconnected")
+        self._held = self._held + piece if self._held else piece
+
+    def _take(self, count: int) -> bytes:
+        while len(self._held) < count:
+            self._more()
+        taken, self._held = self._held[:count], self._held[count:]
+        return taken
+
+    def _line(self) -> bytes:
+        while (end := self._held.find(b"\r\n")) < 0:
+            if len(self._held) > RECEIVE_BYTES:
+                raise BadAnswer("a line between its chunks is too long")
+            self._more()
+        return self._take(end + 2)[:-2]
+
+    def _body(self, head: Head) -> tuple[bytes, bool]:
+        """The body, and whether that is all of it."""
+        coding, length = head.headers.get("transfer-encoding"), head.headers.get("content-length")
+        if coding is not None:
+            if length is not None or coding.lower() != "chunked":
+                raise BadAnswer("the length of its body is told in two ways, or in an unknown one")
+            return self._chunks()
+        if length is None:
+            return self._until_the_end(), False
+        if _LENGTH.match(length.encode("latin-1")) is None:
+            raise BadAnswer("its content-length is no number")
+        size = int(length)
+        return self._take(min(size, MAX_BODY_BYTES)), size <= MAX_BODY_BYTES
+
+    def _chunks(self) -> tuple[bytes, bool]:
+        parts: list[bytes] = []
+        room = MAX_BODY_BYTES
+        while True:
+            found = _CHUNK.match(self._line())
+            if found is None:
+                raise BadAnswer("a chunk of its body is malformed")
+            size = int(found[1], 16)
+            if size == 0:
+                return b"".join(parts), self._skip_trailers()
+            parts.append(self._take(min(size, room)))
+            room -= len(parts[-1])
+            if len(parts[-1]) < size or not room:
+                return b"".join(parts), False
+            if self._take(2) != b"\r\n":
+                raise BadAnswer("a chunk of its body is longer than it says")
+
+    def _skip_trailers(self) -> bool:
+        for _ in range(MAX_HEADERS):
+            if not self._line():
+                return True
+        raise BadAnswer(f"it has more than {MAX_HEADERS} trailers")
+
+    def _until_the_end(self) -> bytes:
+        while len(self._held) <= MAX_BODY_BYTES:
+            piece = self._receive(RECEIVE_BYTES)
+            if not piece:
+                break
+            self._held += piece
+        taken, self._held = self._held[:MAX_BODY_BYTES], b""
+        return taken

@@ -66,6 +66,10 @@ _SHAPES = {
     "small-clusters": Shape(cluster_size=512, is_scattered=True),
     "scattered": Shape(is_scattered=True),
     "big-clusters": Shape(size_bytes=8 << 20, cluster_size=65536),
+    # $MFT is longer than one read of a scan, and all directories stand in the last part of it.
+    "deep": Shape(
+        size_bytes=7 << 20, sector_size=4096, record_size=4096, records=1192, first_directory=1092, depth=60
+    ),
 }
 
 
@@ -92,7 +96,9 @@ def _mbr(volume: bytes, sector_size: int) -> bytes:
     return wrap_mbr(volume, seed=_SEED, sector_size=sector_size)
 
 
-def _encrypted(inner: str, cipher: Cipher, *, by_file: bool = False) -> Callable[[str], Base]:
+def _encrypted(inner: str, cipher: Cipher, *, key: str | None = "clear") -> Callable[[str], Base]:
+    """``key`` is what is tried: the clear key, the key of a ``file``, or none, which opens it too."""
+
     def make(name: str) -> Base:
         held = base(inner)
         protectors = (fve_protectors.ClearKey(), fve_protectors.StartupKey(windows_11=True))
@@ -100,7 +106,7 @@ def _encrypted(inner: str, cipher: Cipher, *, by_file: bool = False) -> Callable
             held.ntfs, cipher=cipher, protectors=protectors, seed=_SEED, sector_size=held.sector_size
         )
         assert made.bek is not None
-        credential = StartupKey.from_bytes(made.bek) if by_file else ClearKey()
+        credential = {"clear": ClearKey(), "file": StartupKey.from_bytes(made.bek), None: None}[key]
         return Base(name, held.ntfs, made.image, 0, held.sector_size, made, credential, held.files)
 
     return make
@@ -133,8 +139,8 @@ _BASES: dict[str, Callable[[str], Base]] = {
     "gpt-4k": _in_table("sectors-4k", _gpt, DATA_OFFSET_BYTES),
     "mbr": _in_table("plain", _mbr, MBR_OFFSET_BYTES),
     "logical": _in_table("plain", wrap_logical, LOGICAL_OFFSET_BYTES),
-    "xts": _encrypted("plain", Cipher.AES_XTS_128),
-    "cbc-by-file": _encrypted("plain", Cipher.AES_CBC_256, by_file=True),
+    "xts": _encrypted("plain", Cipher.AES_XTS_128, key=None),
+    "cbc-by-file": _encrypted("plain", Cipher.AES_CBC_256, key="file"),
     "elephant-4k": _encrypted("sectors-4k", Cipher.AES_CBC_128_ELEPHANT),
     "to-go": _to_go,
     "gpt-xts": _in_table("xts", _gpt, DATA_OFFSET_BYTES),

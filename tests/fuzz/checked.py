@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from agent.errors import DiskOperationFailed
+from agent.errors import DiskOperationFailed, UnreadableSectors
 
 
 class CheckedDrive:
-    """A BlockSource over bytes; ``wrong`` gets a sentence for each request that should not have come.
+    """A BlockSource over bytes of which the ranges ``bad`` cannot be read.
 
-    Everything above holds ranges against its own size, so a request outside of the drive, or after
-    ``confine`` outside of the volume, is a check that is missing.
+    ``wrong`` gets a sentence for each request that should not have come. Everything above holds ranges
+    against its own size, so a request outside of the drive, or after ``confine`` outside of the volume,
+    is a check that is missing.
     """
 
-    def __init__(self, data: bytearray, sector_size: int) -> None:
+    def __init__(self, data: bytearray, sector_size: int, bad: tuple[tuple[int, int], ...] = ()) -> None:
         self.size_bytes = len(data)
         self.sector_size = sector_size
         self.reads = 0
         self.bytes_read = 0
         self.wrong: list[str] = []
         self._data = data
+        self._bad = bad
         self._allowed = range(len(data) + 1)
 
     def confine(self, start: int, size_bytes: int) -> None:
@@ -37,6 +39,9 @@ class CheckedDrive:
             )
         if offset < 0 or end > self.size_bytes:
             raise DiskOperationFailed(f"bytes {offset}..{end} of a drive of {self.size_bytes}")
+        for start, size in self._bad:
+            if start < end and offset < start + size:
+                raise UnreadableSectors(start, size)
         self.reads += 1
         self.bytes_read += length
         buffer[:] = self._data[offset:end]

@@ -10,6 +10,7 @@ from tests.fuzz.image import Image
 from tests.fuzz.mutators import REGISTRY, Layer, Mutator
 from tests.fuzz.mutators import bitlocker as _bitlocker
 from tests.fuzz.mutators import boot as _boot
+from tests.fuzz.mutators import chunks as _chunks
 from tests.fuzz.mutators import drive as _drive
 from tests.fuzz.mutators import indexes as _indexes
 from tests.fuzz.mutators import lists as _lists
@@ -21,7 +22,7 @@ from tests.fuzz.scene import Scene
 
 T = TypeVar("T")
 
-MUTATOR_MODULES = (_bitlocker, _boot, _drive, _indexes, _lists, _packed, _records, _runs, _tables)
+MUTATOR_MODULES = (_bitlocker, _boot, _chunks, _drive, _indexes, _lists, _packed, _records, _runs, _tables)
 
 _BASES = {
     "plain": 30,
@@ -29,6 +30,7 @@ _BASES = {
     "small-clusters": 10,
     "sectors-4k": 8,
     "big-clusters": 3,
+    "deep": 5,
     "gpt": 5,
     "gpt-4k": 2,
     "mbr": 3,
@@ -43,7 +45,7 @@ _BASES = {
 }
 """How many of a hundred images are made of each."""
 
-_LAYERS = {Layer.NTFS: 10, Layer.BITLOCKER: 25, Layer.TABLE: 25, Layer.DRIVE: 1}
+_LAYERS = {Layer.NTFS: 10, Layer.BITLOCKER: 25, Layer.TABLE: 25, Layer.DRIVE: 2}
 """How often each layer is taken, of those that the base has; outer ones must be left whole to get in."""
 
 
@@ -56,7 +58,7 @@ def make_image(seed: int, index: int) -> Image:
     for mutator in sorted(_mutators(chosen, dice), key=lambda each: each.layer):
         steps.append(f"{mutator.name}: {mutator.apply(scene, dice)}")
     size = scene.disk.size_bytes
-    return Image(f"{seed}/{index}", chosen.name, size, scene.patches(), tuple(steps))
+    return Image(f"{seed}/{index}", chosen.name, size, scene.patches(), tuple(steps), tuple(scene.bad))
 
 
 def _mutators(chosen: Base, dice: Dice) -> list[Mutator]:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 
 from agent.errors import DriveError, IngestError
 from agent.model.keys import Credential
+from agent.volume.bitlocker import is_bitlocker, read_metadata
 from agent.volume.ntfs import DamagedRecord, Entry, NtfsVolume, StreamKind, StreamRef
-from agent.volume.opening import OpenedVolume, open_volume
+from agent.volume.opening import OpenedVolume, check_copies, open_volume
 from agent.volume.partitions import first_data_volume
 from tests.fuzz.broken import Broken
 from tests.fuzz.checked import CheckedDrive
@@ -64,6 +65,8 @@ def exercise(drive: CheckedDrive, credential: Credential | None, trail: Trail) -
         trail.note(error)
         return
     volume = opened.ntfs
+    trail.stage = "hibernation"
+    _ = volume.is_hibernated
     entries = _scan(volume, drive, trail)
     _find(volume, entries, trail)
     _read_streams(volume, entries, trail)
@@ -76,6 +79,10 @@ def _open(drive: CheckedDrive, credential: Credential | None, trail: Trail) -> O
     _check_line(chosen.why, "the choice of a volume")
     trail.stage = "open"
     opened = open_volume(drive, credential, allow_unencrypted=True)
+    if is_bitlocker(chosen.source):
+        metadata = read_metadata(chosen.source)
+        for problem in check_copies(chosen.source, metadata):
+            _check_line(problem or "none", "a metadata copy")
     drive.confine(chosen.source.start, chosen.source.size_bytes)
     if opened.ntfs.size_bytes > drive.size_bytes:
         raise Broken(f"a volume of {opened.ntfs.size_bytes} bytes on a drive of {drive.size_bytes}")

@@ -18,6 +18,8 @@ class Image:
     patches: tuple[Patch, ...]
     steps: tuple[str, ...] = ()
     """What the mutators say they did."""
+    bad: tuple[tuple[int, int], ...] = ()
+    """(offset, length) of what cannot be read."""
 
     def data(self, base: bytes) -> bytearray:
         """The bytes, given those of the base."""
@@ -33,6 +35,7 @@ class Image:
             "base": self.base,
             "size_bytes": self.size_bytes,
             "steps": list(self.steps),
+            "bad": [list(each) for each in self.bad],
             "patches": [[offset, change.hex()] for offset, change in self.patches],
         }
 
@@ -41,5 +44,10 @@ class Image:
         """What ``to_json`` gave."""
         patches = tuple((int(offset), bytes.fromhex(change)) for offset, change in value["patches"])
         return cls(
-            str(value["name"]), str(value["base"]), int(value["size_bytes"]), patches, tuple(value["steps"])
+            str(value["name"]),
+            str(value["base"]),
+            int(value["size_bytes"]),
+            patches,
+            tuple(value["steps"]),
+            tuple((int(offset), int(length)) for offset, length in value.get("bad", ())),
         )

@@ -37,6 +37,9 @@ def smaller(image: Image, shows: Shows) -> Image:
     whole = replace(image, size_bytes=len(base(image.base).disk))
     if image.size_bytes != whole.size_bytes and shows(whole):
         image = whole
+    for bad in image.bad:
+        candidate = replace(image, bad=tuple(each for each in image.bad if each != bad))
+        image = candidate if shows(candidate) else image
     image = _fewer(image, shows)
     image = replace(image, patches=_split(image.patches))
     return _fewer(image, shows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from agent.errors import IngestError
+from agent.errors import IngestError, UnreadableSectors
 from agent.volume.block import BlockSource, read
 from agent.volume.ntfs import NtfsVolume, StreamRef
 from agent.volume.plan import Blocks, Request, Want, requests
@@ -24,9 +24,23 @@ def check_plan(volume: NtfsVolume, source: BlockSource, refs: Sequence[StreamRef
         Want(key, ref, _pieces(ref))
         for key, ref in enumerate(sorted(refs, key=lambda each: each.first_offset))
     ]
+    wanted = Counter((want.key, index) for want in wants for index in range(len(want.pieces)))
+    for in_order in (False, True):
+        seen = _run(volume, source, wants, in_order)
+        if seen != wanted:
+            odd = sorted((seen - wanted) + (wanted - seen))[:3]
+            raise Broken(f"a plan has {seen.total()} of {wanted.total()} pieces, or one twice: {odd}")
+
+
+def _run(
+    volume: NtfsVolume, source: BlockSource, wants: Sequence[Want], in_order: bool
+) -> Counter[tuple[int, int]]:
+    """All requests of one plan; how often each piece came. Only where order is free, bytes are compared."""
     seen: Counter[tuple[int, int]] = Counter()
-    left = MAX_COMPARED
-    for request in requests(wants, volume_bytes=volume.size_bytes, window_bytes=65536, align_bytes=4096):
+    left = 0 if in_order else MAX_COMPARED
+    for request in requests(
+        wants, volume_bytes=volume.size_bytes, window_bytes=65536, align_bytes=4096, in_order=in_order
+    ):
         seen.update((part.key, part.index) for part in request.parts)
         if not request.is_direct:
             continue
@@ -35,10 +49,7 @@ def check_plan(volume: NtfsVolume, source: BlockSource, refs: Sequence[StreamRef
         if left > 0:
             left -= 1
             _compare(volume, source, wants, request)
-    wanted = Counter((want.key, index) for want in wants for index in range(len(want.pieces)))
-    if seen != wanted:
-        odd = sorted((seen - wanted) + (wanted - seen))[:3]
-        raise Broken(f"a plan has {seen.total()} of {wanted.total()} pieces, or one twice: {odd}")
+    return seen
 
 
 def _pieces(ref: StreamRef) -> Sequence[tuple[int, int]]:
@@ -48,8 +59,11 @@ def _pieces(ref: StreamRef) -> Sequence[tuple[int, int]]:
 
 
 def _compare(volume: NtfsVolume, source: BlockSource, wants: Sequence[Want], request: Request) -> None:
-    """What a direct request reads is what the file system gives."""
-    held = read(source, request.start, request.length)
+    """What a direct request reads is what the file system gives; bad sectors may cost it its neighbours."""
+    try:
+        held = read(source, request.start, request.length)
+    except UnreadableSectors:
+        return
     for part in request.parts:
         want = wants[part.key]
         offset, length = want.pieces[part.index]

@@ -20,6 +20,8 @@ class Scene:
     def __init__(self, base: Base) -> None:
         self.base = base
         self.ntfs = Draft(base.ntfs)
+        self.bad: list[tuple[int, int]] = []
+        """Ranges of the disk that cannot be read."""
 
     @cached_property
     def structures(self) -> Volume:

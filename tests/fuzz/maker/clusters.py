@@ -10,7 +10,11 @@ from tests.fuzz.maker.parts import Run
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Sizes in bytes. ``is_scattered``: $MFT lies in many runs that several records map."""
+    """Sizes in bytes. ``is_scattered``: $MFT lies in many runs that several records map.
+
+    ``records`` is the length of $MFT. Directories get the numbers from ``first_directory`` on, so that a
+    pass over the table meets them after what lies in them; 0: as they come. ``depth`` of them are nested.
+    """
 
     size_bytes: int = 2 << 20
     sector_size: int = 512
@@ -18,6 +22,9 @@ class Shape:
     record_size: int = 1024
     index_size: int = 4096
     is_scattered: bool = False
+    records: int = 192
+    first_directory: int = 0
+    depth: int = 8
 
 
 class Clusters:

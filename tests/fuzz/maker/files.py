@@ -185,7 +185,7 @@ def _trees(to: VolumeMaker, seeded: Seeded) -> None:
         data = b"%d" % number
         to.file(where, f"file {number:02}.txt", [parts.resident(parts.DATA, data)], content={"": data})
     where = ROOT
-    for level in range(8):
+    for level in range(to.shape.depth):
         where = to.directory(where, f"level {level}")
     to.file(where, "bottom", [parts.resident(parts.DATA, b"deep")], content={"": b"deep"})
     to.directory(ROOT, "nothing in it")
@@ -197,6 +197,7 @@ def _special(to: VolumeMaker, seeded: Seeded) -> None:
     to.file(
         ROOT, "encrypted", [secret[:12] + struct.pack("<H", _ENCRYPTED) + secret[14:], efs], dos_flags=0x4020
     )
+    to.file(ROOT, "hiberfil.sys", [to.clusters.mapped(parts.DATA, b"wake".ljust(4096, b"\0"))], dos_flags=6)
     to.file(EXTEND, "$Reparse", [parts.resident(parts.DATA, b"")], dos_flags=6)
     gone = to.number()
     name = parts.file_name(reference(ROOT), "deleted")

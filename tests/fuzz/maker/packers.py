@@ -44,7 +44,7 @@ def _lznt1_chunk(chunk: bytes) -> bytes:
     return struct.pack("<H", 0xB000 | len(packed) - 1) + packed
 
 
-class _Bits:
+class Bits:
     """Most significant bit first, in little-endian words of 16 bits."""
 
     def __init__(self) -> None:
@@ -53,6 +53,7 @@ class _Bits:
         self._words: list[int] = []
 
     def put(self, value: int, width: int) -> None:
+        """The low ``width`` bits."""
         self._value = self._value << width | value
         self._count += width
         while self._count >= 16:
@@ -61,6 +62,7 @@ class _Bits:
             self._value &= (1 << self._count) - 1
 
     def words(self) -> bytes:
+        """All of it, filled up with zeros."""
         if self._count:
             self.put(0, 16 - self._count)
         return struct.pack(f"<{len(self._words)}H", *self._words)
@@ -83,7 +85,7 @@ def _items(data: bytes, longest: int) -> Iterator[tuple[int, int]]:
 
 def pack_xpress(data: bytes) -> bytes:
     """One chunk: 512 symbols of nine bits each, so a code is its symbol."""
-    bits = _Bits()
+    bits = Bits()
     for byte, length in _items(data, 17):
         bits.put(256 + length - 3 if length else byte, 9)
     return b"\x99" * 256 + bits.words() + bytes(4)
@@ -95,7 +97,7 @@ _LZX_LENGTHS = 249
 
 def pack_lzx(data: bytes) -> bytes:
     """One chunk of at most 32 KiB as one verbatim block; what looks like an x86 call is the caller's care."""
-    bits = _Bits()
+    bits = Bits()
     bits.put(1, 3)
     if len(data) == 32768:
         bits.put(1, 1)
@@ -103,7 +105,7 @@ def pack_lzx(data: bytes) -> bytes:
         bits.put(0, 1)
         bits.put(len(data), 16)
     main = [8] * 16 + [9] * (_LZX_SYMBOLS - 16)
-    codes = _canonical(main)
+    codes = canonical(main)
     _put_lengths(bits, main[:256])
     _put_lengths(bits, main[256:])
     _put_lengths(bits, [7] * 7 + [8] * (_LZX_LENGTHS - 7))
@@ -114,7 +116,7 @@ def pack_lzx(data: bytes) -> bytes:
     return bits.words() + bytes(2)
 
 
-def _put_lengths(bits: _Bits, lengths: list[int]) -> None:
+def _put_lengths(bits: Bits, lengths: list[int]) -> None:
     """Code lengths as differences to zeros, in a pretree of two symbols of one bit each."""
     lowest = 17 - max(lengths)
     for symbol in range(20):
@@ -123,7 +125,8 @@ def _put_lengths(bits: _Bits, lengths: list[int]) -> None:
         bits.put(17 - length - lowest, 1)
 
 
-def _canonical(lengths: list[int]) -> list[int]:
+def canonical(lengths: list[int]) -> list[int]:
+    """The code of each symbol, by lengths and then by symbols."""
     codes = [0] * len(lengths)
     code, last = 0, 0
     for length, symbol in sorted((length, symbol) for symbol, length in enumerate(lengths)):

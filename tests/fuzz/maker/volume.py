@@ -12,7 +12,6 @@ from tests.fuzz.maker.directories import index_attributes
 from tests.fuzz.maker.parts import Run, reference
 
 ROOT, EXTEND, FIRST_USER = 5, 11, 24
-RECORDS = 192
 _SYSTEM = (
     "$MFT",
     "$MFTMirr",
@@ -40,6 +39,7 @@ class VolumeMaker:
         """Path with forward slashes (a stream as ``file:stream``) to what a reader must find."""
         self._records: dict[int, bytes] = {}
         self._next_record = FIRST_USER
+        self._next_directory = shape.first_directory
         self._parents = {ROOT: ROOT, EXTEND: ROOT}
         self._names = {ROOT: ".", EXTEND: "$Extend"}
         self._entries: dict[int, list[tuple[str, int, bytes]]] = {ROOT: [], EXTEND: []}
@@ -53,7 +53,8 @@ class VolumeMaker:
 
     def directory(self, parent: int, name: str) -> int:
         """A new directory; its record is written at the end, when its entries are known."""
-        number = self.number()
+        number = self._next_directory or self.number()
+        self._next_directory += bool(self._next_directory)
         self._parents[number], self._names[number], self._entries[number] = parent, name, []
         self._enter(parent, name, number, 1, is_directory=True)
         return number
@@ -143,23 +144,24 @@ class VolumeMaker:
         bits = clusters.allocate(1)
         map_bytes = -(-clusters.count // 8)
         space = clusters.allocate(clusters.needed(map_bytes))
-        runs = _table_runs(clusters, RECORDS * size)
+        runs = _table_runs(clusters, self.shape.records * size)
         self._system(1, clusters.mapped_runs(parts.DATA, [(mirror, clusters.needed(4 * size))], 4 * size))
         self._system(6, clusters.mapped_runs(parts.DATA, [(space, clusters.needed(map_bytes))], map_bytes))
-        self._put_own_records(runs, clusters.mapped_runs(parts.BITMAP, [(bits, 1)], RECORDS // 8))
-        unused = [parts.file_record(number, [], size=size, flags=0) for number in range(RECORDS)]
-        table = b"".join(self._records.get(number, unused[number]) for number in range(RECORDS))
+        self._put_own_records(runs, clusters.mapped_runs(parts.BITMAP, [(bits, 1)], self.shape.records // 8))
+        unused = [parts.file_record(number, [], size=size, flags=0) for number in range(self.shape.records)]
+        table = b"".join(self._records.get(number, unused[number]) for number in range(self.shape.records))
         clusters.write_runs(runs, table)
         clusters.write(mirror, table[: 4 * size])
         clusters.write(
-            bits, _bits([number for number, record in self._records.items() if record[22] & 1], RECORDS)
+            bits,
+            _bits([number for number, record in self._records.items() if record[22] & 1], self.shape.records),
         )
         clusters.write(space, _bits(range(clusters.next), clusters.count))
         self._put_boot_sector(runs, mirror)
 
     def _put_own_records(self, runs: list[Run], bitmap: bytes) -> None:
         """Record 0, and where the table is scattered the two further ones that its list names."""
-        size = RECORDS * self.shape.record_size
+        size = self.shape.records * self.shape.record_size
         own = [parts.information(6), parts.file_name(reference(ROOT), "$MFT", 3), bitmap]
         if not self.shape.is_scattered:
             self.record(0, [*own, self.clusters.mapped_runs(parts.DATA, runs, size)])

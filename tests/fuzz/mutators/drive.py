@@ -47,6 +47,14 @@ def end_cut_off(scene: Scene, dice: Dice) -> str:
     return f"the drive ends after {scene.disk.size_bytes} bytes"
 
 
+@mutator(Layer.DRIVE, 3)
+def sectors_that_cannot_be_read(scene: Scene, dice: Dice) -> str:
+    """Some ranges, mostly of sectors that hold something."""
+    for _ in range(dice.between(1, 4)):
+        scene.bad.append((_place(scene, dice), dice.pick((512, 4096, 4096, 65536, 1 << 20))))
+    return f"bad sectors at {scene.bad}"
+
+
 def _place(scene: Scene, dice: Dice) -> int:
     """A sector, tried a few times for one that is not empty."""
     count = max(1, scene.disk.size_bytes // 512)

@@ -30,7 +30,8 @@ def _has_units(base: Base) -> bool:
     return base.name not in ("big-clusters", "sector4k")
 
 
-def _has_wof(base: Base) -> bool:
+def has_wof(base: Base) -> bool:
+    """Whether there are packed files of every format."""
     return base.name not in ("nasty", "sector4k")
 
 
@@ -50,7 +51,8 @@ def _is_compressed(place: Place) -> bool:
     return is_long and place.type == parts.DATA and not place.name
 
 
-def _is_wof(place: Place) -> bool:
+def is_wof(place: Place) -> bool:
+    """Whether an attribute is the packed stream of such a file."""
     return place.type == parts.DATA and place.name == _WOF_STREAM
 
 
@@ -80,10 +82,10 @@ def lznt1_bytes(scene: Scene, dice: Dice) -> str:
     return f"record {number}: LZNT1 bytes at {start} changed ({('header', 'tokens', 'ones', 'chunk')[which]})"
 
 
-@mutator(Layer.NTFS, 12, _has_wof)
+@mutator(Layer.NTFS, 12, has_wof)
 def wof_bytes(scene: Scene, dice: Dice) -> str:
     """The table of chunks, Huffman tables, block headers, symbols."""
-    number = dice.pick(scene.structures.having(_is_wof))
+    number = dice.pick(scene.structures.having(is_wof))
     record = scene.structures.record(number)
     place = next((each for each in record.attributes() if each.name == _WOF_STREAM), None)
     if place is None:
@@ -116,10 +118,10 @@ def wof_bytes(scene: Scene, dice: Dice) -> str:
     return f"record {number}: WOF bytes at {start} changed ({what})"
 
 
-@mutator(Layer.NTFS, 6, _has_wof)
+@mutator(Layer.NTFS, 6, has_wof)
 def wof_sizes(scene: Scene, dice: Dice) -> str:
     """The size of the packed stream or of the file it unpacks to."""
-    number = dice.pick(scene.structures.having(_is_wof))
+    number = dice.pick(scene.structures.having(is_wof))
     record = scene.structures.record(number)
     places = [each for each in record.attributes() if each.type == parts.DATA]
     if not places:

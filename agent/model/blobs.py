@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from agent.errors import MalformedInput
 from agent.model.identity import ContainerName
@@ -45,6 +47,14 @@ class BlobName:
         return f"{self.container}/{self.path}"
 
 
+POISON: Final = r"\x00-\x1f\x7f-\x9f\\\ud800-\udfff\ufdd0-\ufdef" + "".join(
+    rf"\U{plane:04x}fffe\U{plane:04x}ffff" for plane in range(17)
+)
+"""What the service, a listing or an XML log cannot carry, as the inside of a character class of ``re``."""
+
+_POISON = re.compile(f"[{POISON}]")
+
+
 def illegal(path: str) -> str | None:
     """Why the service would refuse or change ``path``, or None if it is fine.
 
@@ -64,23 +74,10 @@ def illegal(path: str) -> str | None:
             return "a path segment must not end with a dot"
     if path.startswith("/"):
         return "it must not start with a slash"
-    for ch in path:
-        if is_poison(ch):
-            return f"it holds U+{ord(ch):04X}"
+    poison = _POISON.search(path)
+    if poison is not None:
+        return f"it holds U+{ord(poison.group()):04X}"
     return None
-
-
-def is_poison(ch: str) -> bool:
-    """Characters that the service, a listing or an XML log cannot carry."""
-    code = ord(ch)
-    return (
-        code < 0x20
-        or 0x7F <= code <= 0x9F
-        or ch == "\\"
-        or 0xD800 <= code <= 0xDFFF
-        or 0xFDD0 <= code <= 0xFDEF
-        or code & 0xFFFE == 0xFFFE
-    )
 
 
 @dataclass(frozen=True, slots=True)

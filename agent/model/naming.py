@@ -8,15 +8,18 @@ A dot or blank that ends a segment is escaped too: the service drops or refuses 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from urllib.parse import unquote
 
-from agent.model.blobs import is_poison
+from agent.model.blobs import POISON
+
+_UNSAFE = re.compile(f"[%/{POISON}]")
 
 
 def encode_segment(name: str) -> str:
     """One NTFS file name (any UTF-16 text but ``/``, not empty) as one path segment."""
-    body = "".join(_escape(ch) if ch in "%/" or is_poison(ch) else ch for ch in name)
+    body = _UNSAFE.sub(_escaped, name)
     if body.endswith((".", " ")):
         body = body[:-1] + _escape(body[-1])
     return body
@@ -30,6 +33,10 @@ def encode(names: Sequence[str]) -> str:
 def decode(path: str) -> tuple[str, ...]:
     """The names that ``encode`` was given."""
     return tuple(unquote(segment, errors="surrogatepass") for segment in path.split("/"))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return _escape(found.group())
 
 
 def _escape(ch: str) -> str:

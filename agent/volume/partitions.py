@@ -7,6 +7,7 @@ is held against the device when it is chosen.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.errors import BitLockerVolumeNotFound, DiskOperationFailed
@@ -17,6 +18,7 @@ from agent.volume.mbr_table import has_ntfs_boot_sector, read_mbr
 from agent.volume.partition import Layout, Partition, PartitionRole, PartitionTable
 
 _BOOT_BYTES = 512
+_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def _reason(layout: Layout, chosen: Partition) -> str:
         f"is the first data volume"
     )
     if skipped:
-        reason += "; skipped before it: " + ", ".join(f"{part.number} ({part.role})" for part in skipped)
+        reason += "; skipped before it: " + _some([f"{part.number} ({part.role})" for part in skipped], ", ")
     if later:
         reason += f"; {later} later data volume{'s are' if later > 1 else ' is'} not ingested"
     return "; ".join((reason, *layout.remarks))
@@ -88,9 +90,16 @@ def _reason(layout: Layout, chosen: Partition) -> str:
 
 def _inventory(layout: Layout) -> str:
     parts = [f"partition {part.number} is {part.role}" for part in layout.partitions]
+    said = [_some(parts, "; ")] if parts else []
     return (
-        "; ".join((*parts, *layout.remarks)) or "there is no partition table and no known volume at its start"
+        "; ".join((*said, *layout.remarks)) or "there is no partition table and no known volume at its start"
     )
+
+
+def _some(parts: Sequence[str], between: str) -> str:
+    """A GPT has room for a thousand partitions, a line for the technician has not."""
+    more = [f"{len(parts) - _SHOWN} more"] if len(parts) > _SHOWN else []
+    return between.join((*parts[:_SHOWN], *more))
 
 
 __all__ = [

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
 from tests.fuzz.draft import Patch
+
+_PLAIN_CHARACTERS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +41,13 @@ class Image:
             "size_bytes": self.size_bytes,
             "steps": list(self.steps),
             "bad": [list(each) for each in self.bad],
-            "patches": [[offset, change.hex()] for offset, change in self.patches],
+            "patches": _spelled(self.patches),
         }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Image:
         """What ``to_json`` gave."""
-        patches = tuple((int(offset), bytes.fromhex(change)) for offset, change in value["patches"])
+        patches = _patches(value["patches"])
         return cls(
             str(value["name"]),
             str(value["base"]),
@@ -51,3 +56,17 @@ class Image:
             tuple(value["steps"]),
             tuple((int(offset), int(length)) for offset, length in value.get("bad", ())),
         )
+
+
+def _spelled(patches: tuple[Patch, ...]) -> list[list[object]] | str:
+    """[offset, hex] each; packed where that would be much."""
+    rows: list[list[object]] = [[offset, change.hex()] for offset, change in patches]
+    text = json.dumps(rows)
+    if len(text) <= _PLAIN_CHARACTERS:
+        return rows
+    return base64.b64encode(zlib.compress(text.encode("ascii"), 9)).decode("ascii")
+
+
+def _patches(value: Any) -> tuple[Patch, ...]:
+    rows = json.loads(zlib.decompress(base64.b64decode(value))) if isinstance(value, str) else value
+    return tuple((int(offset), bytes.fromhex(change)) for offset, change in rows)

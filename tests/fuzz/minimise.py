@@ -14,6 +14,9 @@ from tests.fuzz.workers import Workers
 MAX_TRIES = 300
 MAX_TRIES_OF_A_HANG = 25
 
+_PIECES = (2048, 128, 8)
+"""Long patches are tried in pieces, and what is left of them in smaller ones."""
+
 Shows = Callable[[Image], bool]
 
 
@@ -41,8 +44,9 @@ def smaller(image: Image, shows: Shows) -> Image:
         candidate = replace(image, bad=tuple(each for each in image.bad if each != bad))
         image = candidate if shows(candidate) else image
     image = _fewer(image, shows)
-    image = replace(image, patches=_split(image.patches))
-    return _fewer(image, shows)
+    for length in _PIECES:
+        image = _fewer(replace(image, patches=_split(image.patches, length)), shows)
+    return image
 
 
 def _fewer(image: Image, shows: Shows) -> Image:
@@ -62,11 +66,11 @@ def _fewer(image: Image, shows: Shows) -> Image:
         step //= 2
 
 
-def _split(patches: tuple[Patch, ...], length: int = 8) -> tuple[Patch, ...]:
-    """In pieces of at most that many bytes; patches that are too long for it stay whole."""
+def _split(patches: tuple[Patch, ...], length: int) -> tuple[Patch, ...]:
+    """In pieces of that many bytes; patches that would make too many stay whole."""
     found: list[Patch] = []
     for offset, data in patches:
-        if len(data) > 64 * length:
+        if len(data) > 32 * length:
             found.append((offset, data))
             continue
         found += [(offset + at, data[at : at + length]) for at in range(0, len(data), length)]

@@ -16,12 +16,12 @@ from agent.cli.volume_info import survey_lines, survey_to_json
 from agent.cli.volume_lines import Listed, listed
 from agent.cli.volume_print import Printer
 from agent.cli.volume_sort import Sorter
-from agent.cli.volume_source import Bench, Origin, PlainVolume, on_bench, open_plain, takes_source
+from agent.cli.volume_source import Bench, Origin, on_bench, takes_source
 from agent.cli.volume_survey import survey
 from agent.errors import MalformedInput, UnreadableSectors
 from agent.volume.losses import lost_ranges, on_volume
 from agent.volume.ntfs import NtfsVolume
-from agent.volume.window import WindowCache
+from agent.volume.opening import PlainVolume, open_filesystem, open_plain
 
 SHA256_OF_NOTHING = hashlib.sha256().hexdigest()
 
@@ -73,7 +73,7 @@ def list_files(origin: Origin, metafiles: bool) -> None:
     with on_bench(origin, scratch_files=1) as bench:
         plain = _open(bench)
         printer = Printer()
-        for each in _listed(bench, NtfsVolume.open(WindowCache(plain.source)), metafiles):
+        for each in _listed(bench, open_filesystem(plain), metafiles):
             if each.is_damaged:
                 printer.missed(each, "damaged")
             else:
@@ -92,7 +92,7 @@ def hash_files(origin: Origin, metafiles: bool) -> None:
     """
     with on_bench(origin, scratch_files=2) as bench:
         plain = _open(bench)
-        ntfs = NtfsVolume.open(WindowCache(plain.source))
+        ntfs = open_filesystem(plain)
         hasher, printer = Hasher(ntfs, plain.source, Sorter(bench.scratch[1])), Printer()
         for each in _listed(bench, ntfs, metafiles):
             _sort_out(each, hasher, printer)
@@ -119,7 +119,7 @@ def decrypt(origin: Origin) -> None:
 
 
 def _open(bench: Bench) -> PlainVolume:
-    plain = open_plain(bench)
+    plain = open_plain(bench.drive, bench.credential)
     click.echo(f"reading: {plain.choice}; {plain.protection}", err=True)
     return plain
 
@@ -127,7 +127,7 @@ def _open(bench: Bench) -> PlainVolume:
 def _listed(bench: Bench, ntfs: NtfsVolume, metafiles: bool) -> Iterator[Listed]:
     """Damage may be that the drive is gone, which is told as such."""
     is_damaged = False
-    for each in listed(ntfs.scan(), metafiles=metafiles):
+    for each in listed(ntfs.scan(bench.scratch[0]), metafiles=metafiles):
         is_damaged = is_damaged or each.is_damaged
         yield each
     if is_damaged:

@@ -106,7 +106,7 @@ def _ntfs_to_json(found: Survey, geometry: Geometry) -> dict[str, Any]:
         "version": "{}.{}".format(*ntfs.version),
         "label": ntfs.label,
         "dirty": ntfs.is_dirty,
-        "hibernated": getattr(ntfs, "is_hibernated", None),
+        "hibernated": ntfs.is_hibernated,
     }
 
 
@@ -206,7 +206,7 @@ def _ntfs_lines(found: Survey, geometry: Geometry) -> Iterator[str]:
     if found.record_count is not None:
         yield _line("MFT records", str(found.record_count))
     if ntfs is not None:
-        yield _line("state", _state(ntfs.is_dirty, getattr(ntfs, "is_hibernated", False)))
+        yield _line("state", _state(ntfs.is_dirty, ntfs.is_hibernated))
 
 
 def _state(is_dirty: bool, is_hibernated: bool) -> str:

@@ -25,15 +25,10 @@ from agent.errors import DeviceUnavailable, DriveError, MalformedInput, StateUnu
 from agent.model.keys import Credential
 from agent.transfer import sandbox
 from agent.transfer.sandbox import Confinement
-from agent.volume.bitlocker import is_bitlocker, read_metadata
-from agent.volume.bitlocker.regions import lay_out
 from agent.volume.block import BlockSource
 from agent.volume.direct import drive_source
 from agent.volume.imaged import ImagedSource
-from agent.volume.losses import Placement, bitlocker_placement, plain_placement
 from agent.volume.mapfile import parse
-from agent.volume.opening import describe, unlock_volume
-from agent.volume.partitions import first_data_volume
 from agent.volume.rescue import RescueSource
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -121,37 +116,6 @@ def on_bench(origin: Origin, scratch_files: int = 0) -> Iterator[Bench]:
         credential = read_key(origin.key_file) if origin.key_file is not None else None
         scratch = tuple(stack.enter_context(_scratch()) for _ in range(scratch_files))
         yield Bench(path, is_device, drive, credential, scratch, _confine(size))
-
-
-@dataclass(frozen=True, slots=True)
-class PlainVolume:
-    """The readable bytes of the first data volume, and sentences on how they were come by.
-
-    ``start`` is the byte of the drive at which the volume begins, ``placement`` which of its bytes lie
-    where on the drive.
-    """
-
-    source: BlockSource
-    start: int
-    placement: tuple[Placement, ...]
-    choice: str
-    protection: str
-
-
-def open_plain(bench: Bench) -> PlainVolume:
-    """Whatever filesystem is in it; a volume without BitLocker is taken as it is.
-
-    Raises as ``first_data_volume``, ``read_metadata`` and ``unlock_volume``.
-    """
-    chosen = first_data_volume(bench.drive)
-    start = chosen.partition.start
-    size = chosen.source.size_bytes
-    if not is_bitlocker(chosen.source):
-        return PlainVolume(chosen.source, start, plain_placement(start, size), chosen.why, "not encrypted")
-    metadata = read_metadata(chosen.source)
-    plain = unlock_volume(chosen.source, metadata, bench.credential)
-    placement = bitlocker_placement(start, lay_out(metadata, size), metadata.sector_size)
-    return PlainVolume(plain, start, placement, chosen.why, describe(metadata))
 
 
 def _confine(drive_bytes: int) -> Confinement:

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from agent.cli.volume_source import Bench
-from agent.errors import BitLockerProtectorNotFound, DriveError, IngestError
+from agent.errors import BitLockerProtectorNotFound, DriveError, IngestError, VolumeNotNtfs
 from agent.model.keys import type_names
-from agent.volume.bitlocker import Metadata, is_bitlocker, read_metadata
+from agent.volume.bitlocker import DecryptedVolume, Metadata, is_bitlocker, read_metadata
 from agent.volume.block import BlockSource, read
 from agent.volume.ntfs import NtfsVolume
 from agent.volume.ntfs.geometry import BOOT_BYTES, Geometry, parse_boot_sector, read_geometry
 from agent.volume.ntfs.table import MasterFileTable
-from agent.volume.opening import check_copies, keys_that_open, unlock_volume
+from agent.volume.opening import check_copies, check_not_wiped, keys_that_open, unlock_volume
 from agent.volume.partitions import ChosenVolume, Layout, find_volumes, first_data_volume
 from agent.volume.window import WindowCache
 
@@ -76,13 +76,14 @@ def _walk(bench: Bench, found: Survey) -> None:
         plain = _unlock(bench, found, volume, metadata)
         if plain is None:
             return
+        found.metadata, found.copies = plain.metadata, check_copies(volume, plain.metadata)
         volume = plain
     found.step = Step.FILESYSTEM
-    _look_at_ntfs(found, WindowCache(volume))
+    _look_at_ntfs(found, volume)
     found.step = Step.DONE
 
 
-def _unlock(bench: Bench, found: Survey, volume: BlockSource, metadata: Metadata) -> BlockSource | None:
+def _unlock(bench: Bench, found: Survey, volume: BlockSource, metadata: Metadata) -> DecryptedVolume | None:
     """None when all that is missing is a key."""
     credential = bench.credential
     try:
@@ -96,10 +97,16 @@ def _unlock(bench: Bench, found: Survey, volume: BlockSource, metadata: Metadata
 
 
 def _look_at_ntfs(found: Survey, volume: BlockSource) -> None:
-    found.geometry = geometry = read_geometry(volume)
+    try:
+        found.geometry = geometry = read_geometry(volume)
+    except VolumeNotNtfs:
+        if not found.is_encrypted:
+            check_not_wiped(volume)
+        raise
     try:
         parse_boot_sector(read(volume, 0, BOOT_BYTES), volume.size_bytes)
     except DriveError as error:
         found.boot_problem = error.detail
-    found.record_count = MasterFileTable(volume, geometry).record_count
-    found.ntfs = NtfsVolume.open(volume)
+    cached = WindowCache(volume)
+    found.record_count = MasterFileTable(cached, geometry).record_count
+    found.ntfs = NtfsVolume.open(cached)

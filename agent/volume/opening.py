@@ -1,7 +1,8 @@
 """From the bytes of a drive to its NTFS volume: partition table, BitLocker, file system.
 
 ``open_volume`` walks the whole way, as a job does. The steps stand alone for who wants to know where the
-way ends: ``first_data_volume``, ``read_metadata``, ``check_copies``, ``unlock_volume``, ``NtfsVolume.open``.
+way ends: ``first_data_volume``, ``read_metadata``, ``check_copies``, ``unlock_volume``,
+``check_not_wiped``, ``NtfsVolume.open``.
 """
 
 from __future__ import annotations
@@ -13,20 +14,24 @@ from agent.errors import (
     BitLockerNotActivated,
     BitLockerProtectorNotFound,
     DiskOperationFailed,
+    VolumeNotNtfs,
 )
 from agent.model.keys import ClearKey, Credential
 from agent.volume.bitlocker import (
     DecryptedVolume,
     Metadata,
     ProtectorKind,
+    check_boot_sector_not_lost,
     is_bitlocker,
     read_metadata,
     unlock,
 )
 from agent.volume.bitlocker.block import BLOCK_BYTES, parse_block
+from agent.volume.bitlocker.metadata import place_of
 from agent.volume.block import BlockSource, read
 from agent.volume.losses import Placement, bitlocker_placement, plain_placement
 from agent.volume.ntfs import NtfsVolume
+from agent.volume.ntfs.geometry import BOOT_BYTES, foreign_filesystem
 from agent.volume.partitions import first_data_volume
 from agent.volume.window import WindowCache
 
@@ -53,22 +58,67 @@ def open_volume(
 ) -> OpenedVolume:
     """Open the first data volume of a drive, as the service does.
 
-    Raises the DriveErrors of the layers below; BitLockerNotActivated when the volume is plain and
-    ``allow_unencrypted`` is not set; as ``unlock_volume`` when it is encrypted.
+    Raises as ``open_plain`` and ``open_filesystem``; BitLockerNotActivated when the volume is NTFS,
+    plain, and ``allow_unencrypted`` is not set.
+    """
+    plain = open_plain(drive, credential)
+    ntfs = open_filesystem(plain)
+    protection = plain.protection
+    if not plain.is_encrypted:
+        if not allow_unencrypted:
+            raise BitLockerNotActivated("the volume is not protected by BitLocker")
+        protection += ", as the job allows"
+    return OpenedVolume(ntfs, plain.source, plain.placement, plain.choice, protection)
+
+
+@dataclass(frozen=True, slots=True)
+class PlainVolume:
+    """The readable bytes of the first data volume, whatever is in it.
+
+    ``start`` is the byte of the drive at which the volume begins, ``placement`` tells which of its bytes
+    lie where on the drive; ``choice`` and ``protection`` are for the log.
+    """
+
+    source: BlockSource
+    start: int
+    placement: tuple[Placement, ...]
+    is_encrypted: bool
+    choice: str
+    protection: str
+
+
+def open_plain(drive: BlockSource, credential: Credential | None) -> PlainVolume:
+    """Choose the volume, and unlock it if it is BitLocker's.
+
+    Raises as ``first_data_volume``, ``read_metadata`` and ``unlock_volume``.
     """
     chosen = first_data_volume(drive)
     volume = chosen.source
     if not is_bitlocker(volume):
-        ntfs = NtfsVolume.open(WindowCache(volume))
-        if not allow_unencrypted:
-            raise BitLockerNotActivated("the volume is not protected by BitLocker")
         placement = plain_placement(volume.start, volume.size_bytes)
-        return OpenedVolume(ntfs, volume, placement, chosen.why, "not encrypted, as the job allows")
-    metadata = read_metadata(volume)
-    decrypted = unlock_volume(volume, metadata, credential)
-    ntfs = NtfsVolume.open(WindowCache(decrypted))
+        return PlainVolume(volume, volume.start, placement, False, chosen.why, "not encrypted")
+    decrypted = unlock_volume(volume, read_metadata(volume), credential)
     placement = bitlocker_placement(volume.start, decrypted.regions, decrypted.sector_size)
-    return OpenedVolume(ntfs, decrypted, placement, chosen.why, describe(metadata))
+    protection = describe(decrypted.metadata)
+    return PlainVolume(decrypted, volume.start, placement, True, chosen.why, protection)
+
+
+def open_filesystem(plain: PlainVolume) -> NtfsVolume:
+    """Errors as ``NtfsVolume.open``; BitLockerFailed when the volume starts as nothing that is known, and
+    was BitLocker's all the same."""
+    volume = plain.source
+    try:
+        return NtfsVolume.open(WindowCache(volume))
+    except VolumeNotNtfs:
+        if not plain.is_encrypted:
+            check_not_wiped(volume)
+        raise
+
+
+def check_not_wiped(volume: BlockSource) -> None:
+    """Raises BitLockerFailed when a volume that is not NTFS was BitLocker's before it lost its start."""
+    if volume.size_bytes >= BOOT_BYTES and foreign_filesystem(read(volume, 0, BOOT_BYTES)) is None:
+        check_boot_sector_not_lost(volume)
 
 
 def unlock_volume(volume: BlockSource, metadata: Metadata, credential: Credential | None) -> DecryptedVolume:
@@ -102,12 +152,20 @@ def _held_elsewhere(metadata: Metadata) -> str:
 def check_copies(volume: BlockSource, metadata: Metadata) -> tuple[str | None, ...]:
     """What is wrong with each of the three metadata copies, in their order; None for a sound one.
 
-    Raises nothing for what is found: a copy that cannot be read is one that is wrong.
+    Of ``unlock``'s metadata, also what the key found out. Raises nothing for what is found: a copy that
+    cannot be read is one that is wrong.
     """
-    return tuple(_copy_problem(volume, metadata, offset) for offset in metadata.metadata_offsets)
+    return tuple(
+        _copy_problem(volume, metadata, number, offset)
+        for number, offset in enumerate(metadata.metadata_offsets, 1)
+    )
 
 
-def _copy_problem(volume: BlockSource, metadata: Metadata, offset: int) -> str | None:
+def _copy_problem(volume: BlockSource, metadata: Metadata, number: int, offset: int) -> str | None:
+    place = f"{place_of(number, offset)}: "
+    for problem in metadata.copy_problems:
+        if problem.startswith(place):
+            return problem.removeprefix(place)
     try:
         block = parse_block(read(volume, offset, BLOCK_BYTES))
     except (BitLockerFailed, DiskOperationFailed) as error:

@@ -354,3 +354,26 @@ def test_decrypt_refuses_a_terminal(plain: Path) -> None:
         os.close(ours)
     assert done.returncode == 2
     assert b"standard output is a terminal" in done.stderr
+
+
+MEMORY_RUN = """
+import resource, sys
+import agent.cli.volume_source as source
+from fixtures.synthetic_mft import SyntheticVolume
+source.drive_source = lambda *_: SyntheticVolume({count})
+from agent.cli.main import main
+try:
+    main()
+finally:
+    print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+"""
+
+
+def test_memory_does_not_grow_with_the_files(plain: Path) -> None:
+    peaks = []
+    for count in (60_000, 160_000):
+        done = volume("hash", plain, run=MEMORY_RUN.format(count=count))
+        assert done.code == 0
+        assert done.out.count(b"sha256") == count - -(-count // 200)
+        peaks.append(int(done.said.split("peak ")[1]))
+    assert peaks[1] - peaks[0] < 16 * 1024

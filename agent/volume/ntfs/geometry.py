@@ -60,7 +60,7 @@ def read_geometry(source: BlockSource) -> Geometry:
         first = read(source, 0, BOOT_BYTES)
     except UnreadableSectors as unreadable:
         return _from_backup(source, unreadable)
-    foreign = _foreign(first)
+    foreign = foreign_filesystem(first)
     if foreign:
         raise VolumeNotNtfs(f"the volume holds {foreign}, not NTFS")
     try:
@@ -81,7 +81,8 @@ def _from_backup(source: BlockSource, damage: UnreadableSectors | VolumeNotNtfs 
     raise damage
 
 
-def _foreign(sector: bytes) -> str | None:
+def foreign_filesystem(sector: bytes) -> str | None:
+    """The name of what else a volume with this first sector (512 bytes) holds, as far as it is known."""
     if sector[3:11] in _FOREIGN:
         return _FOREIGN[sector[3:11]]
     if sector[3:11] != OEM_ID and (sector[54:57] == b"FAT" or sector[82:87] == b"FAT32"):

@@ -7,6 +7,7 @@ import pytest
 from agent.errors import NtfsDamaged, UnreadableSectors
 from agent.volume.block import BytesSource
 from agent.volume.ntfs import ORPHAN, DamagedRecord, Entry, NtfsVolume, StreamKind
+from agent.volume.ntfs import extents as extents_module
 from agent.volume.ntfs.geometry import read_geometry
 from agent.volume.ntfs.scan import scan
 from agent.volume.ntfs.table import MasterFileTable
@@ -337,6 +338,42 @@ def test_a_list_that_leads_into_anothers_record_is_damage() -> None:
     assert set(_users(entries)) == {("listed 30",)}
     assert [each.names for each in damaged] == [("thief",)]
     assert "record 31 does not belong to record 32" in damaged[0].why
+
+
+def test_a_list_of_more_lines_than_its_records_can_hold_is_damage() -> None:
+    volume = MadeVolume()
+    own = reference(30)
+    long = attribute_list([(0x10, 0, own, 0), (0x30, 0, own, 0), *[(DATA, 0, own, 3)] * 5000])
+    volume.clusters[60] = long
+    size = len(long)
+    volume.add(
+        30, mapped(LIST, [(60, 40)], size), file_name(ROOT, "long"), resident(DATA, _BODY, attribute_id=3)
+    )
+    entries, damaged = _scan(volume)
+    assert not _users(entries)
+    assert [each.why for each in damaged] == ["MFT record 30 lists more attributes than its records can hold"]
+
+
+def test_a_file_in_more_pieces_than_memory_should_hold_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extents_module, "MAX_RUNS", 3)
+    volume = MadeVolume()
+    own, pieces = reference(30), [[(60, 1), (62, 1)], [(70, 1), (72, 1)]]
+    listed = [(0x10, 0, own, 0), (0x30, 0, own, 0), (DATA, 0, reference(31), 3), (DATA, 2, reference(32), 3)]
+    volume.add(30, resident(LIST, attribute_list(listed)), file_name(ROOT, "pieces"))
+    for number, first_vcn, runs in ((31, 0, pieces[0]), (32, 2, pieces[1])):
+        part = mapped(DATA, runs, 16384 if not first_vcn else 0, first_vcn=first_vcn, attribute_id=3)
+        volume.records[number] = record(number, [part], base=own)
+    entries, _ = _scan(volume)
+    (ref,) = entries["pieces",].streams
+    assert ref.unsupported == "damaged: the runlists hold more than 3 runs"
+    assert ref.size == 16384
+
+
+def test_a_table_with_a_hole_is_refused() -> None:
+    volume = MadeVolume()
+    volume.records[0] = record(0, [information(), mapped(DATA, [(4, 2), (None, 2)], 16384)])
+    with pytest.raises(NtfsDamaged, match="a hole where none can be"):
+        NtfsVolume.open(BytesSource(volume.build()))
 
 
 class _Failing(BytesSource):

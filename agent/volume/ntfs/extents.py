@@ -12,6 +12,9 @@ from agent.volume.ntfs.geometry import Geometry
 from agent.volume.ntfs.record import Attribute
 from agent.volume.ntfs.runlist import MAX_STREAM_BYTES, Extent, Run, decode_runs, to_extents
 
+MAX_RUNS = 1_000_000
+"""Of one attribute. A file in more pieces is not read: its list alone would fill the memory."""
+
 _ZEROS = bytes(1 << 20)
 
 
@@ -49,6 +52,8 @@ def _joined(instances: Sequence[Attribute], geometry: Geometry) -> list[Run]:
             raise NtfsDamaged(f"a runlist begins at cluster {instance.first_vcn}, not at {next_vcn}")
         runs += _runs(instance, geometry)
         next_vcn += instance.clusters
+        if len(runs) > MAX_RUNS:
+            raise NtfsDamaged(f"the runlists hold more than {MAX_RUNS} runs")
     return runs
 
 
@@ -57,7 +62,7 @@ class ExtentMap:
 
     __slots__ = ("_ends", "extents", "total")
 
-    def __init__(self, extents: tuple[Extent, ...]) -> None:
+    def __init__(self, extents: Sequence[Extent]) -> None:
         self.extents = extents
         self._ends = list(accumulate(length for _, length in extents))
         self.total = self._ends[-1] if extents else 0
@@ -86,6 +91,32 @@ class ExtentMap:
             else:
                 source.read_into(start, part)
             done += length
+
+
+class GrowingMap(ExtentMap):
+    """Of an attribute without holes whose parts become known one after the other."""
+
+    __slots__ = ("_clusters", "_geometry", "_growing")
+
+    def __init__(self, geometry: Geometry) -> None:
+        self._growing: list[Extent] = []
+        super().__init__(self._growing)
+        self._geometry = geometry
+        self._clusters = 0
+
+    def add(self, instance: Attribute) -> None:
+        """The next part. Raises NtfsDamaged when it is another one, has a hole or maps too much."""
+        if not instance.mapped or instance.first_vcn != self._clusters:
+            raise NtfsDamaged(f"a runlist begins at cluster {instance.first_vcn}, not at {self._clusters}")
+        for offset, length in to_extents(_runs(instance, self._geometry), self._geometry.cluster_size):
+            if offset is None:
+                raise NtfsDamaged("the runlist has a hole where none can be")
+            self.total += length
+            self._growing.append((offset, length))
+            self._ends.append(self.total)
+        self._clusters += instance.clusters
+        if self.total > self._geometry.volume_bytes or len(self._growing) > MAX_RUNS:
+            raise NtfsDamaged(f"{len(self._growing)} runs map {self.total} bytes, more than can be")
 
 
 def fill_zeros(buffer: memoryview) -> None:

@@ -26,6 +26,7 @@ _COMMON = struct.Struct("<IIBBHHHIH")
 _MAPPED = struct.Struct("<QqHH4xqqq")
 """From offset 16: first VCN, last VCN, runlist place, unit, allocated, size, valid size."""
 _MAPPED_BYTES = 64
+MIN_ATTRIBUTE_BYTES = 24
 _END = 0xFFFFFFFF
 
 
@@ -110,7 +111,7 @@ class Record(NamedTuple):
             kind, length = common[0], common[1]
             if kind == _END:
                 return found
-            if length < 24 or length % 8 or at + length > end:
+            if length < MIN_ATTRIBUTE_BYTES or length % 8 or at + length > end:
                 raise NtfsDamaged(
                     f"MFT record {self.number}: attribute {kind:#x} at {at - self.start} has {length} bytes"
                 )

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from agent.errors import DiskOperationFailed, NtfsDamaged, UnreadableSectors
 from agent.volume.block import BlockSource
 from agent.volume.ntfs.attribute_list import MAX_LIST_BYTES, ListEntry, parse_list
-from agent.volume.ntfs.extents import ExtentMap, map_extents
+from agent.volume.ntfs.extents import ExtentMap, GrowingMap, map_extents
 from agent.volume.ntfs.fixups import FILE_SIGNATURE, WHY, Verdict, apply_fixups
 from agent.volume.ntfs.geometry import Geometry
 from agent.volume.ntfs.record import (
     IN_USE,
+    MIN_ATTRIBUTE_BYTES,
     RECORD_MASK,
     Attribute,
     AttributeType,
@@ -47,16 +48,21 @@ class Chunk:
 class MasterFileTable:
     """$MFT of one volume. Holds its extents, none of its records."""
 
-    def __init__(self, source: BlockSource, geometry: Geometry) -> None:
-        """Raises NtfsDamaged when neither $MFT nor $MFTMirr gives a sound first record."""
+    def __init__(self, source: BlockSource, geometry: Geometry, bulk: BlockSource | None = None) -> None:
+        """Single records are read from ``source``, chunks from ``bulk`` if there is one.
+
+        Raises NtfsDamaged when neither $MFT nor $MFTMirr gives a sound first record.
+        """
         self.geometry = geometry
         self._source = source
+        self._bulk = source if bulk is None else bulk
         # Until the table's own runlist is known, only its beginning is.
         size = geometry.record_size * _MIRRORED_RECORDS
-        self._map = ExtentMap(((geometry.mft_offset, size),))
+        self._map: ExtentMap = ExtentMap(((geometry.mft_offset, size),))
         self._mirror = ExtentMap(((geometry.mirror_offset, size),))
         self.record_count = _MIRRORED_RECORDS
         self.chunk_records = CHUNK_BYTES // geometry.record_size
+        self._max_attributes = geometry.record_size // MIN_ATTRIBUTE_BYTES
         self._bootstrap()
 
     def _bootstrap(self) -> None:
@@ -73,24 +79,20 @@ class MasterFileTable:
     def _map_table(self, first: Record) -> None:
         """$MFT describes itself; parts of its runlist may lie in records that earlier parts map."""
         own = [each for each in first.attributes() if _is_unnamed(each, AttributeType.DATA)]
-        instances = [each for each in own if each.mapped and each.first_vcn == 0]
-        if not instances:
+        head = next((each for each in own if each.mapped and each.first_vcn == 0), None)
+        if head is None:
             raise NtfsDamaged("MFT record 0 does not map the table")
-        size = min(instances[0].size, instances[0].valid_size)
-        self._grow(instances, size)
+        size = min(head.size, head.valid_size)
+        self._map = table = GrowingMap(self.geometry)
+        self._grow(table, head, size)
         for entry in sorted(self.attribute_list(first), key=lambda each: each.first_vcn):
-            if entry.type != AttributeType.DATA or entry.is_named or entry.first_vcn == 0:
-                continue
-            instances.append(self._listed(first, entry))
-            self._grow(instances, size)
-        if self._map.total < size or self.record_count < _MIRRORED_RECORDS:
-            raise NtfsDamaged(f"$MFT has {size} bytes, and its runlist maps {self._map.total}")
+            if entry.type == AttributeType.DATA and not entry.is_named and entry.first_vcn:
+                self._grow(table, self._listed(first, entry), size)
+        if table.total < size or self.record_count < _MIRRORED_RECORDS:
+            raise NtfsDamaged(f"$MFT has {size} bytes, and its runlist maps {table.total}")
 
-    def _grow(self, instances: list[Attribute], size: int) -> None:
-        table = ExtentMap(map_extents(instances, self.geometry))
-        if any(offset is None for offset, _ in table.extents):
-            raise NtfsDamaged("$MFT has a hole")
-        self._map = table
+    def _grow(self, table: GrowingMap, part: Attribute, size: int) -> None:
+        table.add(part)
         self.record_count = min(size, table.total) // self.geometry.record_size
 
     def _listed(self, base: Record, entry: ListEntry) -> Attribute:
@@ -174,15 +176,20 @@ class MasterFileTable:
         own = base.attributes()
         if not _has_list(own):
             return own
+        # Records are looked at as they come, so that a list which lies is not followed to its end.
         held: dict[int, list[Attribute]] = {}
         wanted: dict[int, set[tuple[int, int]]] = {}
+        lines = 0
         for entry in self.attribute_list(base, own):
             if entry.type not in _LISTED:
                 continue
+            lines += 1
             if entry.reference not in held:
-                # Looked at as it comes, so that a list which lies is not followed to its end.
                 held[entry.reference] = self._segment(base, entry.reference, near).attributes()
-            wanted.setdefault(entry.reference, set()).add((entry.type, entry.id))
+                wanted[entry.reference] = set()
+            wanted[entry.reference].add((entry.type, entry.id))
+            if lines > len(held) * self._max_attributes:
+                raise NtfsDamaged(f"MFT record {base.number} lists more attributes than its records can hold")
         found: list[Attribute] = []
         for reference, keys in wanted.items():
             listed = [each for each in held[reference] if (each.type, each.id) in keys]
@@ -263,7 +270,7 @@ class MasterFileTable:
         """Reads records, halving where sectors are bad; returns (first record, count) of the lost."""
         size = self.geometry.record_size
         try:
-            self._map.read_into(self._source, first * size, block)
+            self._map.read_into(self._bulk, first * size, block)
             return []
         except UnreadableSectors:
             count = len(block) // size

@@ -42,7 +42,7 @@ class NtfsVolume:
         """Use ``open``."""
         self._geometry = read_geometry(source)
         self._cached = source if isinstance(source, WindowCache) else WindowCache(source)
-        self._table = MasterFileTable(self._cached, self._geometry)
+        self._table = MasterFileTable(self._cached, self._geometry, source)
         self._content = ContentReader(source, self._table)
         self._upper: UpperCase | None = None
         self._directories: dict[tuple[int, str], Found] = {}
@@ -89,8 +89,9 @@ class NtfsVolume:
 
         ``scratch`` is an empty, seekable file open for reading and writing that the scan alone uses: the
         table of directories and the entries that wait lie there, and memory stays within 64 MiB (and a bit
-        and a half a record) whatever the volume holds. Names, times and places of the volume stand in it
-        in the clear, and no content; so let it be unlinked. Without one all that is kept in memory, which
+        and a half a record, and some 250 bytes for each piece of a file in very many) whatever the volume
+        holds. Names, times and places of the volume stand in it in the clear, and no content; so let it be
+        unlinked. Without one all that is kept in memory, which
         then grows by some 60 bytes a directory and 300 a waiting entry.
 
         Nothing that is wrong with one record raises; a device that is gone does (DiskOperationFailed),

@@ -27,7 +27,7 @@ from agent.model.codes import BlobStatus, BlobType, Disposition, DispositionStat
 from agent.model.identity import SerialNumber
 from agent.model.job import Destination
 from agent.model.naming import encode
-from agent.transfer.items import Item, ItemState, Outcome, Piece, SideFiles
+from agent.transfer.items import NO_FACTS, FileFacts, Item, ItemState, Outcome, Piece, SideFiles
 from agent.transfer.journal import Journal
 from agent.transfer.link import ReaderLink, stream_of
 from agent.volume.ntfs import StreamRef
@@ -77,7 +77,7 @@ def _entry(
     seq: int, row: Any, destination: Destination, disposition: Disposition, *, upload_streams: bool
 ) -> tuple[Item, Outcome | None] | None:
     """A row of the scan as an item; None for what is not a customer's file."""
-    names, modified, flags, note = _checked(row)
+    names, facts, flags, note = _checked(row)
     stream = stream_of(row)
     if flags == "system" or (len(names) > 1 and names[0].upper() in SYSTEM_FOLDERS):
         return None
@@ -95,23 +95,26 @@ def _entry(
         length=min(stream.size, MAX_COUNTED_BYTES) if stream is not None else 0,
         disposition=disposition,
         stream=stream,
-        modified=modified,
+        facts=facts,
     )
     return item, _known_outcome(item, flags, note, upload_streams=upload_streams)
 
 
-def _checked(row: Any) -> tuple[list[str], int, str, str]:
+def _checked(row: Any) -> tuple[list[str], FileFacts, str, str]:
     match row:
-        case [[*names], _, int(modified), str(flags), str(note)] if all(
-            isinstance(n, str) and n for n in names
-        ):
-            return names, _filetime(modified), flags, note
+        case [[*names], _, facts, str(flags), str(note)] if all(isinstance(n, str) and n for n in names):
+            return names, _facts(facts), flags, note
     raise WorkerLost("the reader sent an entry that is none")
 
 
-def _filetime(value: int) -> int:
-    """A FILETIME that the journal can keep; 0 for what no clock ever showed."""
-    return value if 0 <= value < 1 << 63 else 0
+def _facts(value: Any) -> FileFacts:
+    """What the journal can keep of them; 0 for a time that no clock ever showed."""
+    match value:
+        case 0:
+            return NO_FACTS
+        case [int(), int(), int(), int()]:
+            return FileFacts(*[each if 0 <= each < 1 << 63 else 0 for each in value])
+    raise WorkerLost("the reader sent an entry that is none")
 
 
 def _known_outcome(item: Item, flags: str, note: str, *, upload_streams: bool) -> Outcome | None:
@@ -232,7 +235,7 @@ class ManifestInventory:
     def _item(self, blob: ManifestBlob, row: Any) -> Item:
         if blob.snapshot is not None:
             raise ManifestFormatInvalid("the manifest is that of an export: a blob has a Snapshot")
-        modified = _checked(row)[1] if row is not None else 0
+        facts = _checked(row)[1] if row is not None else NO_FACTS
         item = Item(
             seq=self._seq,
             file_path=blob.file_path,
@@ -241,7 +244,7 @@ class ManifestInventory:
             length=min(blob.length, MAX_COUNTED_BYTES),
             disposition=blob.disposition,
             stream=stream_of(row) if row is not None else None,
-            modified=modified,
+            facts=facts,
             side=SideFiles(
                 self._side(blob.list_metadata, "metadata"),
                 self._side(blob.metadata, "metadata"),

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from agent.model.codes import (
     BlobStatus,
@@ -16,6 +17,7 @@ from agent.model.codes import (
     DispositionStatus,
     SideFileStatus,
 )
+from agent.model.verification import Verified
 from agent.volume.ntfs import StreamRef
 
 MAX_BLOCKS = 50_000
@@ -54,13 +56,28 @@ class SideFiles:
     properties: int | None = None
 
 
+class FileFacts(NamedTuple):
+    """What NTFS says of a file: FILETIMEs, 0 for none, and the DOS attributes.
+
+    ``changed`` is when its record was changed last (ctime), ``created`` when it was made (btime).
+    """
+
+    modified: int = 0
+    changed: int = 0
+    created: int = 0
+    attributes: int = 0
+
+
+NO_FACTS = FileFacts()
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One blob to make out of one stream of the drive.
 
     ``file_path`` is relative to the volume's root, with backslashes and a leading one; ``blob`` is
-    ``container/path`` as asked for; ``length`` bytes. ``modified`` is a FILETIME or 0. ``pieces`` is
-    None when the manifest lists none: then they follow from the length.
+    ``container/path`` as asked for; ``length`` bytes. ``pieces`` is None when the manifest lists
+    none: then they follow from the length.
     """
 
     seq: int
@@ -70,14 +87,17 @@ class Item:
     length: int
     disposition: Disposition
     stream: StreamRef | None
-    modified: int = 0
+    facts: FileFacts = NO_FACTS
     side: SideFiles = SideFiles()
     pieces: tuple[Piece, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of an item. ``pieces`` holds only those that did not go the way of the blob."""
+    """What became of an item. ``pieces`` holds only those that did not go the way of the blob.
+
+    ``verified`` is None where nothing was moved.
+    """
 
     seq: int
     state: ItemState
@@ -88,6 +108,7 @@ class Outcome:
     pieces: Mapping[int, ChunkStatus] = field(default_factory=dict)
     metadata_status: SideFileStatus | None = None
     properties_status: SideFileStatus | None = None
+    verified: Verified | None = None
 
 
 def pieces_of(item: Item, block_bytes: int) -> Iterator[Piece]:

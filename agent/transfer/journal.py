@@ -25,10 +25,11 @@ from agent.model.codes import (
     SideFileStatus,
 )
 from agent.model.tally import Count, Tally
-from agent.transfer.items import Item, ItemState, Outcome, Piece, SideFiles
+from agent.model.verification import Depth, Verdict, Verified, VerifiedCounts
+from agent.transfer.items import FileFacts, Item, ItemState, Outcome, Piece, SideFiles
 from agent.volume.ntfs import StreamRef
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PAGE_ROWS = 200
 PAGE_PIECES = 20_000
 
@@ -41,9 +42,11 @@ CREATE TABLE side (
 CREATE TABLE item (
     seq INTEGER PRIMARY KEY, file_path BLOB NOT NULL, blob BLOB NOT NULL, type TEXT NOT NULL,
     length INTEGER NOT NULL, disposition TEXT NOT NULL, stream TEXT, first_offset INTEGER NOT NULL,
-    modified INTEGER NOT NULL, side TEXT NOT NULL, listed INTEGER NOT NULL,
+    modified INTEGER NOT NULL, changed INTEGER NOT NULL, created INTEGER NOT NULL,
+    attributes INTEGER NOT NULL, side TEXT NOT NULL, listed INTEGER NOT NULL,
     state TEXT NOT NULL, blob_status TEXT, disposition_status TEXT, final_blob BLOB, note TEXT,
-    pieces TEXT, metadata_status TEXT, properties_status TEXT
+    pieces TEXT, metadata_status TEXT, properties_status TEXT,
+    depth TEXT, verdict TEXT, crc64 BLOB, content_md5 BLOB, sha256 BLOB
 );
 CREATE TABLE piece (
     seq INTEGER NOT NULL, ordinal INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL,
@@ -152,7 +155,8 @@ class Journal:
         stream = item.stream
         self._db.execute(
             """INSERT INTO item (seq, file_path, blob, type, length, disposition, stream, first_offset,
-                   modified, side, listed, state) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)""",
+                   modified, changed, created, attributes, side, listed, state)
+               VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)""",
             (
                 item.seq,
                 _text(item.file_path),
@@ -162,7 +166,7 @@ class Journal:
                 item.disposition,
                 json.dumps(stream.to_json()) if stream is not None else None,
                 stream.first_offset if stream is not None else 0,
-                item.modified,
+                *item.facts,
                 json.dumps(
                     [
                         item.side.list_metadata,
@@ -189,7 +193,8 @@ class Journal:
     def _settle(self, outcome: Outcome) -> None:
         self._db.execute(
             """UPDATE item SET state=?, blob_status=?, disposition_status=?, final_blob=?, note=?, pieces=?,
-                   metadata_status=?, properties_status=? WHERE seq=?""",
+                   metadata_status=?, properties_status=?, depth=?, verdict=?, crc64=?, content_md5=?,
+                   sha256=? WHERE seq=?""",
             (
                 outcome.state,
                 outcome.blob_status,
@@ -199,6 +204,7 @@ class Journal:
                 json.dumps(dict(outcome.pieces)) if outcome.pieces else None,
                 outcome.metadata_status,
                 outcome.properties_status,
+                *_verified_columns(outcome.verified),
                 outcome.seq,
             ),
         )
@@ -252,7 +258,8 @@ class Journal:
                 seq, found = item.seq, True
 
     def _item(self, row: tuple[Any, ...]) -> Item:
-        seq, path, blob, kind, length, disposition, stream, modified, side, listed = row[:10]
+        seq, path, blob, kind, length, disposition, stream = row[:7]
+        side, listed = row[11:13]
         return Item(
             seq=seq,
             file_path=_from_text(path),
@@ -261,7 +268,7 @@ class Journal:
             length=length,
             disposition=Disposition(disposition),
             stream=StreamRef.from_json(json.loads(stream)) if stream else None,
-            modified=modified,
+            facts=FileFacts(*row[7:11]),
             side=SideFiles(*json.loads(side)),
             pieces=self._pieces(seq) if listed else None,
         )
@@ -302,6 +309,16 @@ class Journal:
         row = self._db.execute("SELECT 1 FROM item WHERE disposition_status = ? LIMIT 1", (status,))
         return row.fetchone() is not None
 
+    def verified(self) -> VerifiedCounts:
+        """Files by what their verification found, counted afresh."""
+        counts: dict[str, int] = {}
+        for depth, verdict, files in self._db.execute(
+            "SELECT depth, verdict, count(*) FROM item WHERE verdict IS NOT NULL GROUP BY depth, verdict"
+        ):
+            key = depth if verdict == Verdict.MATCH else verdict
+            counts[key] = counts.get(key, 0) + files
+        return VerifiedCounts(**counts)
+
     def side_id(self, path: str, md5: bytes, kind: str) -> int:
         """The number of a side file, new or known."""
         with self._db:
@@ -337,9 +354,13 @@ class Journal:
             )
 
 
-_ITEM = "seq, file_path, blob, type, length, disposition, stream, modified, side, listed"
+_ITEM = (
+    "seq, file_path, blob, type, length, disposition, stream, modified, changed, created, attributes, "
+    "side, listed"
+)
 _OUTCOME = (
-    "state, blob_status, disposition_status, final_blob, note, pieces, metadata_status, properties_status"
+    "state, blob_status, disposition_status, final_blob, note, pieces, metadata_status, properties_status, "
+    "depth, verdict, crc64, content_md5, sha256"
 )
 
 
@@ -383,7 +404,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _outcome(row: tuple[Any, ...]) -> Outcome:
-    state, status, disposition, final, note, pieces, metadata, properties = row[10:18]
+    state, status, disposition, final, note, pieces, metadata, properties = row[13:21]
     return Outcome(
         seq=row[0],
         state=ItemState(state),
@@ -394,7 +415,24 @@ def _outcome(row: tuple[Any, ...]) -> Outcome:
         pieces={int(key): ChunkStatus(value) for key, value in json.loads(pieces or "{}").items()},
         metadata_status=SideFileStatus(metadata) if metadata else None,
         properties_status=SideFileStatus(properties) if properties else None,
+        verified=_verified(*row[21:26]),
     )
+
+
+def _verified_columns(verified: Verified | None) -> tuple[str | bytes | None, ...]:
+    if verified is None:
+        return (None,) * 5
+    crc64 = verified.crc64.to_bytes(8, "big") if verified.crc64 is not None else None
+    return verified.depth, verified.verdict, crc64, verified.content_md5, verified.sha256
+
+
+def _verified(
+    depth: str | None, verdict: str | None, crc64: bytes | None, md5: bytes | None, sha256: bytes | None
+) -> Verified | None:
+    if depth is None or verdict is None:
+        return None
+    whole = int.from_bytes(crc64, "big") if crc64 is not None else None
+    return Verified(Depth(depth), Verdict(verdict), whole, md5, sha256)
 
 
 def _side(row: tuple[int, bytes, bytes, str, str | None, str | None]) -> SideRow:

@@ -96,6 +96,7 @@ class Reader:
                 "size": opened.source.size_bytes,
                 "label": opened.ntfs.label,
                 "dirty": opened.ntfs.is_dirty,
+                "hibernated": opened.ntfs.is_hibernated,
                 "choice": opened.choice,
                 "protection": opened.protection,
                 "confinement": self._confinement.sentence,
@@ -168,11 +169,15 @@ class Reader:
     ) -> None:
         answer: Message = {"is": "filled", "cid": cid}
         try:
-            for view in runs:
-                read(offset, view)
-                offset += len(view)
+            try:
+                _read(read, offset, runs)
+            except UnreadableSectors:
+                self._still_there()
+                # A drive that was away for a moment comes back with sectors that only seemed bad.
+                if not (self._drive.retrying and self._drive.recovered()):
+                    raise
+                _read(read, offset, runs)
         except UnreadableSectors as error:
-            self._still_there()
             answer |= {"why": error.detail, "later": not self._drive.retrying}
         except (DiskOperationFailed, NtfsDamaged) as error:
             answer["why"] = error.detail
@@ -215,6 +220,12 @@ class Reader:
             raise DeviceUnavailable(f"the drive stopped answering ({why})")
 
 
+def _read(read: Callable[[int, memoryview], None], offset: int, runs: list[memoryview]) -> None:
+    for view in runs:
+        read(offset, view)
+        offset += len(view)
+
+
 def _read_range(volume: BlockSource, start: int, offset: int, buffer: memoryview) -> None:
     volume.read_into(start + offset, buffer)
 
@@ -230,7 +241,7 @@ def _extents(row: list[object]) -> int:
 
 
 def _rows(entry: Entry | DamagedRecord) -> Iterator[list[object]]:
-    """What the uploader needs of an entry: [path, stream or None, modified, flags, note]."""
+    """What the uploader needs of an entry: [path, stream or None, facts or 0, flags, note]."""
     if isinstance(entry, DamagedRecord):
         yield [[DAMAGED, str(entry.number), *entry.names[:1]], None, 0, "damaged", entry.why]
         return
@@ -247,7 +258,7 @@ def _rows(entry: Entry | DamagedRecord) -> Iterator[list[object]]:
         yield [
             list(entry.path),
             _bounded(stream).to_json() if stream is not None else None,
-            entry.modified,
+            [entry.modified, entry.changed, entry.created, entry.attributes],
             flags,
             entry.target or "",
         ]

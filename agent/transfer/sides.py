@@ -100,7 +100,7 @@ def dress(item: Item, journal: Journal, marker: str) -> Dressed:
         _unpack,
     )
     said = attributes(metadata or {}, properties or SideProperties())
-    ours = {MARKER_KEY: marker} | _mtime(item.modified)
+    ours = {MARKER_KEY: marker} | _mtime(item.facts.modified)
     taken = {key.lower() for key in said.metadata}
     extra = {key: value for key, value in ours.items() if key == MARKER_KEY or key not in taken}
     kept = {key: value for key, value in said.metadata.items() if key.lower() != MARKER_KEY}

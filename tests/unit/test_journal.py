@@ -17,7 +17,8 @@ from agent.model.codes import (
     SideFileStatus,
 )
 from agent.model.tally import Count, Tally
-from agent.transfer.items import Item, ItemState, Outcome, Piece, SideFiles
+from agent.model.verification import Depth, Verdict, Verified
+from agent.transfer.items import FileFacts, Item, ItemState, Outcome, Piece, SideFiles
 from agent.transfer.journal import Journal
 from agent.volume.ntfs import StreamRef
 
@@ -58,7 +59,13 @@ def test_pending_items_come_in_the_order_in_which_they_lie_on_the_drive(journal:
 
 def test_an_item_comes_back_as_it_was(journal: Journal) -> None:
     pieces = (Piece(0, 0, 6, "AAAA", b"\1" * 16), Piece(1, 6, 4, "BBBB", b"\2" * 16))
-    item = _item(3, path="\\a\ud800\x01 %41", pieces=pieces, side=SideFiles(1, None, 2, 3), modified=7)
+    item = _item(
+        3,
+        path="\\a\ud800\x01 %41",
+        pieces=pieces,
+        side=SideFiles(1, None, 2, 3),
+        facts=FileFacts(7, 8, 9, 0x20),
+    )
     journal.add([(item, None)])
     assert journal.pending() == [item]
 
@@ -74,6 +81,7 @@ def test_an_outcome_comes_back_as_it_was_in_the_order_of_the_manifest(journal: J
         {1: ChunkStatus.CORRUPTED},
         SideFileStatus.COMPLETED,
         SideFileStatus.FILE_NOT_FOUND,
+        Verified(Depth.READBACK, Verdict.DIFFER, (1 << 64) - 1, b"\1" * 16, b"\2" * 32),
     )
     journal.add([(_item(0, 9999), None), (_item(1, 0), _done(1))])
     journal.record([outcome])

@@ -107,6 +107,12 @@ def _say(line: str) -> None:
     click.echo(line, err=True)
 
 
+_STATES = {
+    "dirty": "the volume is dirty: Windows did not finish writing to it; it is read as it lies",
+    "hibernated": "Windows is hibernated on this volume: what it had not written yet is not on the drive",
+}
+
+
 class _Screen:
     """Progress on standard error: a bar on a terminal, a line now and then elsewhere."""
 
@@ -143,6 +149,9 @@ class _Screen:
             case "opened":
                 self._line(f"opened: {event['choice']}; {event['protection']}; volume {event['volume']}")
                 self._line(f"reader: {event['confinement']}")
+                for state in ("dirty", "hibernated"):
+                    if event[state]:
+                        self._line(f"warning: {_STATES[state]}")
             case "manifest.warning" | "log.kept" | "waiting" | "drive.unreadable":
                 self._line(f"{event['event']}: {event['detail']}")
             case "progress":

@@ -272,7 +272,7 @@ class Uploader:
         await self._report(journal, error.status, tally, **error_fields(error))
 
 
-_OPENED = ("volume", "label", "dirty", "choice", "protection", "confinement")
+_OPENED = ("volume", "label", "dirty", "hibernated", "choice", "protection", "confinement")
 
 
 def _size(opened: Message) -> int:

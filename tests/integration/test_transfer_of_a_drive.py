@@ -447,11 +447,14 @@ async def test_good_data_comes_first_and_bad_sectors_are_tried_again_at_the_end(
     assert first_failure < max(good) < min(again)
 
 
-async def test_a_sector_that_answers_at_the_third_try_costs_nothing(whole: Drive) -> None:
+@pytest.mark.parametrize("readable_at", range(2, 6))
+async def test_a_sector_that_answers_in_the_end_costs_nothing(whole: Drive, readable_at: int) -> None:
     where = _place_of(whole, "session-1/video/harbour.mp4", 5 << 20)
-    told = await ingest(
-        replace(whole, wrap=lambda source: FaultySource(source, "R", 512, start=where)), MemoryBlobStore()
-    )
+
+    def fault(source: BlockSource) -> BlockSource:
+        return FaultySource(source, "R", 512, start=where, readable_at=readable_at)
+
+    told = await ingest(replace(whole, wrap=fault), MemoryBlobStore())
     assert told.last["status"] == "Completed"
     assert told.named("drive.unreadable") == []
 

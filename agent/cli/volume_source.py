@@ -115,7 +115,11 @@ def on_bench(origin: Origin, scratch_files: int = 0) -> Iterator[Bench]:
         drive = _rescued(drive_source(fd, size, sector_size), origin.mapfile)
         credential = read_key(origin.key_file) if origin.key_file is not None else None
         scratch = tuple(stack.enter_context(_scratch()) for _ in range(scratch_files))
-        yield Bench(path, is_device, drive, credential, scratch, _confine(size))
+        try:
+            yield Bench(path, is_device, drive, credential, scratch, _confine(size))
+        except MemoryError:
+            said = f"reading the drive takes more than {sandbox.MEMORY_BYTES} bytes of memory"
+            raise DriveError(f"{said}, and no sound drive needs as much") from None
 
 
 def _confine(drive_bytes: int) -> Confinement:

@@ -28,6 +28,7 @@ from agent.blobs.azure_wire import (
     content_settings_of,
     headers_of,
     slices,
+    tier_of,
     with_base64_names,
 )
 from agent.blobs.crc64 import header
@@ -170,6 +171,7 @@ class SdkBlobStore:
                 b"".join(body),
                 overwrite=replace,
                 headers=checksum,
+                standard_blob_tier=tier_of(attributes),
                 content_settings=content_settings_of(attributes),
                 metadata=headers_of(attributes.metadata),
             ),
@@ -202,6 +204,7 @@ class SdkBlobStore:
         await self._ask(
             self._client(name).commit_block_list(
                 [BlobBlock(BlockId(block_id)) for block_id in block_ids],
+                standard_blob_tier=tier_of(attributes),
                 content_settings=content_settings_of(attributes),
                 metadata=headers_of(attributes.metadata),
                 **condition(replace),
@@ -216,7 +219,7 @@ class SdkBlobStore:
     ) -> None:
         """A page blob of zeros."""
         rules.check_page_blob_size(size_bytes)
-        rules.check_attributes(name, attributes)
+        rules.check_page_attributes(name, attributes)
         await self._ask(
             self._client(name).create_page_blob(
                 size_bytes,

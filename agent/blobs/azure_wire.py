@@ -10,12 +10,12 @@ from azure.core import MatchConditions
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.core.rest import HttpRequest
 from azure.storage.blob import BlobProperties as SdkProperties
-from azure.storage.blob import ContentSettings
+from azure.storage.blob import ContentSettings, StandardBlobTier
 
 from agent.blobs import rules
 from agent.blobs.store import Body
 from agent.errors import ChecksumMismatch
-from agent.model.blobs import BlobAttributes, BlobName
+from agent.model.blobs import AccessTier, BlobAttributes, BlobName
 
 CRC64_HEADER = "x-ms-content-crc64"
 
@@ -92,6 +92,11 @@ def content_settings_of(attributes: BlobAttributes) -> ContentSettings:
     )
 
 
+def tier_of(attributes: BlobAttributes) -> StandardBlobTier | None:
+    """The access tier, for a block blob."""
+    return StandardBlobTier(attributes.tier) if attributes.tier is not None else None
+
+
 def headers_of(metadata: Mapping[str, str]) -> dict[str, str]:
     """Metadata as header values."""
     return {key: rules.encode_metadata(value) for key, value in metadata.items()}
@@ -106,5 +111,13 @@ def attributes_of(found: SdkProperties) -> BlobAttributes:
         content_language=settings.content_language or None,
         cache_control=settings.cache_control or None,
         content_md5=bytes(settings.content_md5) if settings.content_md5 else None,
+        tier=_set_tier(found),
         metadata={key: rules.decode_metadata(value) for key, value in found.metadata.items()},
     )
+
+
+def _set_tier(found: SdkProperties) -> AccessTier | None:
+    """None for a tier that the account gave, or that we never set (those of premium pages)."""
+    told = str(getattr(found.blob_tier, "value", found.blob_tier))
+    known = not found.blob_tier_inferred and told in {tier.value for tier in AccessTier}
+    return AccessTier(told) if known else None

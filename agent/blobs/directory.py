@@ -76,7 +76,7 @@ class DirectoryBlobStore:
     ) -> None:
         """A page blob of zeros, as a sparse file."""
         rules.check_page_blob_size(size_bytes)
-        rules.check_attributes(name, attributes)
+        rules.check_page_attributes(name, attributes)
         await _in_thread(str(name), self._files.create_page_blob, name, size_bytes, attributes, replace)
 
     async def put_page(self, name: BlobName, offset: int, body: Body, crc64: int) -> None:

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 from agent.errors import BlobRequestFailed
-from agent.model.blobs import BlobAttributes
+from agent.model.blobs import AccessTier, BlobAttributes
 from agent.model.codes import BlobType
 
 _TEXTS = ("content_type", "content_encoding", "content_language", "cache_control")
@@ -31,6 +31,7 @@ class Record:
             "object": self.object_id,
             **{key: getattr(self.attributes, key) for key in _TEXTS},
             "content_md5": md5.hex() if md5 is not None else None,
+            "tier": self.attributes.tier,
             "metadata": dict(self.attributes.metadata),
             "blocks": self.blocks,
         }
@@ -41,7 +42,7 @@ class Record:
         """Raises BlobRequestFailed when somebody changed the file to what is no record."""
         try:
             fields = json.loads(data)
-            md5 = fields["content_md5"]
+            md5, tier = fields["content_md5"], fields.get("tier")
             return cls(
                 str(fields["name"]),
                 BlobType(fields["type"]),
@@ -49,6 +50,7 @@ class Record:
                 BlobAttributes(
                     **{key: fields[key] for key in _TEXTS},
                     content_md5=bytes.fromhex(md5) if md5 is not None else None,
+                    tier=AccessTier(tier) if tier is not None else None,
                     metadata={str(key): str(value) for key, value in fields["metadata"].items()},
                 ),
                 tuple((str(block_id), int(length)) for block_id, length in fields["blocks"]),

@@ -91,7 +91,7 @@ class MemoryBlobStore:
     ) -> None:
         """A page blob of zeros."""
         rules.check_page_blob_size(size_bytes)
-        rules.check_attributes(name, attributes)
+        rules.check_page_attributes(name, attributes)
         self._check_writable(name, replace)
         self._commit(name, _Blob(bytearray(size_bytes), BlobType.PAGE, attributes, self._next_version()))
 

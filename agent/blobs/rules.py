@@ -64,6 +64,13 @@ def check_page_blob_size(size_bytes: int) -> None:
         raise ValueError(f"a page blob of {size_bytes} bytes: a multiple of {PAGE_BYTES} up to 8 TiB")
 
 
+def check_page_attributes(name: BlobName, attributes: BlobAttributes) -> None:
+    """As ``check_attributes``; ValueError for an access tier, which only block blobs have."""
+    if attributes.tier is not None:
+        raise ValueError(f"{name}: a page blob has no access tier {attributes.tier}")
+    check_attributes(name, attributes)
+
+
 def check_crc64(name: BlobName, body: Body, crc64: int) -> None:
     """Raises ChecksumMismatch; for stores that have no service to do it."""
     if crc64_of(body) != crc64:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 
 from agent.errors import MalformedInput
@@ -80,13 +81,27 @@ def illegal(path: str) -> str | None:
     return None
 
 
+class AccessTier(StrEnum):
+    """Where the service keeps a block blob, spelled as in ``x-ms-access-tier``."""
+
+    HOT = "Hot"
+    COOL = "Cool"
+    COLD = "Cold"
+    ARCHIVE = "Archive"
+
+
 @dataclass(frozen=True, slots=True)
 class BlobAttributes:
-    """What is set on a blob at commit. ``content_md5`` is the 16 raw bytes of the whole content."""
+    """What is set on a blob at commit. ``content_md5`` is the 16 raw bytes of the whole content.
+
+    ``tier`` goes with Put Blob and Put Block List as ``x-ms-access-tier``, and never with a page blob;
+    None leaves it to the account, and is what ``properties`` gives where the account's default rules.
+    """
 
     content_type: str | None = None
     content_encoding: str | None = None
     content_language: str | None = None
     cache_control: str | None = None
     content_md5: bytes | None = None
+    tier: AccessTier | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)

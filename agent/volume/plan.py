@@ -72,8 +72,8 @@ class ReadPlan:
 
     ``window_bytes`` is the longest direct request, ``align_bytes`` what starts and lengths of those are
     multiples of, save that none ends behind ``volume_bytes`` where that is given. Wants of one direct
-    piece are joined over gaps of at most ``max_gap_bytes``. With ``in_order`` a piece comes only after
-    all earlier ones of its want, as a hash needs them.
+    piece are joined over gaps of at most ``max_gap_bytes``. ``in_order`` is as if every want said it
+    (see ``Want``).
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class ReadPlan:
         self._extents += opened.extents
         for run in opened.rest:
             self._push(run, opened)
-            if self._in_order:
+            if self._in_order or want.in_order:
                 return
 
     def _push(self, run: Run, opened: _Open) -> None:

@@ -22,11 +22,13 @@ class Want:
 
     ``key`` is the caller's own. ``pieces`` are (offset, length) in bytes of the stream, ascending and
     without overlap; they are asked for one at a time, so the sequence may make them as it is asked.
+    ``in_order``: a piece comes only after all earlier ones, as a hash needs them.
     """
 
     key: int
     ref: StreamRef
     pieces: Sequence[tuple[int, int]]
+    in_order: bool = False
 
 
 @dataclass(frozen=True, slots=True)

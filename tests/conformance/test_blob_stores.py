@@ -11,7 +11,7 @@ import pytest
 from agent.blobs.crc64 import crc64
 from agent.blobs.store import NO_ATTRIBUTES, BlobStore
 from agent.errors import BlobAlreadyExists, BlobNotFound, BlobRequestFailed, ChecksumMismatch
-from agent.model.blobs import BlobAttributes, BlobName
+from agent.model.blobs import AccessTier, BlobAttributes, BlobName
 from agent.model.codes import BlobType
 from agent.model.identity import ContainerName
 
@@ -494,6 +494,35 @@ async def test_attributes_are_kept(store: BlobStore, container: ContainerName, w
     assert found.cache_control == ATTRIBUTES.cache_control
     assert found.content_md5 == ATTRIBUTES.content_md5
     assert dict(found.metadata) == dict(ATTRIBUTES.metadata)
+
+
+@pytest.mark.parametrize("tier", list(AccessTier))
+@pytest.mark.parametrize("way", ["whole", "blocks"])
+async def test_an_access_tier_is_kept(
+    store: BlobStore, container: ContainerName, way: str, tier: AccessTier
+) -> None:
+    name, data, attributes = named(container), b"0123456789", BlobAttributes(tier=tier)
+    if way == "whole":
+        await store.put_blob(name, [memoryview(data)], crc64([data]), attributes, replace=False)
+    else:
+        await store.put_block_list(name, [await stage(store, name, 1, data)], attributes, replace=False)
+    assert (await store.properties(name)).attributes.tier is tier
+
+
+async def test_a_blob_without_a_tier_has_that_of_the_account(
+    store: BlobStore, container: ContainerName
+) -> None:
+    await put(store, named(container), b"here")
+    assert (await store.properties(named(container))).attributes.tier is None
+
+
+async def test_a_page_blob_with_a_tier_is_a_bug_of_the_caller(
+    store: BlobStore, container: ContainerName
+) -> None:
+    with pytest.raises(ValueError, match="no access tier"):
+        await store.create_page_blob(
+            named(container), 512, BlobAttributes(tier=AccessTier.COOL), replace=False
+        )
 
 
 async def test_content_that_is_only_said_to_be_compressed_is_read_as_it_is(

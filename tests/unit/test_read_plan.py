@@ -218,6 +218,14 @@ def test_in_order_a_piece_waits_for_those_before_it() -> None:
     assert found == [[2], [1], [3], [1], [1]]
 
 
+def test_one_want_may_ask_for_its_own_order() -> None:
+    ref = stream((96 * KIB, 8192), (8192, 8192), first=8192)
+    other = stream((97 * KIB, 8192), (16 * KIB, 8192), first=16 * KIB)
+    wants = [Want(1, ref, Blocks(ref.size, 8192), in_order=True), Want(2, other, Blocks(ref.size, 8192))]
+    found = [(part.key, part.index) for request in requests(wants) for part in request.parts]
+    assert found == [(2, 1), (1, 0), (2, 0), (1, 1)]
+
+
 def test_a_file_of_a_terabyte_costs_nothing_until_its_pieces_are_taken() -> None:
     asked = []
 

@@ -149,6 +149,7 @@ def _described(attributes: BlobAttributes) -> _Headers:
         ("x-ms-blob-content-language", attributes.content_language),
         ("x-ms-blob-cache-control", attributes.cache_control),
         ("x-ms-blob-content-md5", base64.b64encode(md5).decode("ascii") if md5 is not None else None),
+        ("x-ms-access-tier", attributes.tier),
     )
     headers = [(key, value) for key, value in described if value is not None]
     for key, value in attributes.metadata.items():

@@ -142,9 +142,8 @@ def survey_lines(bench: Bench, found: Survey, *, verbose: bool) -> Iterator[str]
 
 
 def _layout_lines(found: Survey, layout: Layout) -> Iterator[str]:
-    count = len(layout.partitions)
-    bare = count == 1 and layout.table == "none"
-    yield _line("disk", "one volume, no partition table" if bare else f"{_table(layout)}, {_counted(count)}")
+    bare = layout.table == "none" and len(layout.partitions) == 1
+    yield _line("disk", "one volume, no partition table" if bare else _table(layout))
     for part in [] if bare else layout.partitions:
         chosen = found.chosen is not None and part == found.chosen.partition
         yield _line("", _partition(part) + ("  <- this one" if chosen else ""))
@@ -153,11 +152,10 @@ def _layout_lines(found: Survey, layout: Layout) -> Iterator[str]:
 
 
 def _table(layout: Layout) -> str:
-    return "no partition table" if layout.table == "none" else f"{layout.table} partition table"
-
-
-def _counted(count: int) -> str:
-    return f"{count} partition{'' if count == 1 else 's'}"
+    if layout.table == "none":
+        return "no partition table, and no volume that is known"
+    count = len(layout.partitions)
+    return f"{layout.table} partition table, {count} partition{'' if count == 1 else 's'}"
 
 
 def _partition(part: Partition) -> str:

@@ -7,6 +7,7 @@ import json
 import lzma
 import os
 import pty
+import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterable, Sequence
@@ -336,6 +337,22 @@ def test_decrypt_of_a_plain_volume_is_the_volume(tmp_path: Path, plain: Path) ->
     assert done.code == 0
     assert done.out == plain.read_bytes()
     assert "not encrypted" in done.said
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("losetup"), reason="no loop devices for this user")
+def test_a_block_device_is_read_as_its_image_is(demo: MadeDisk) -> None:
+    attach = ("losetup", "--read-only", "--find", "--show", str(demo.path))
+    made = subprocess.run(attach, capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f"no loop device: {made.stderr.strip()}")
+    device = made.stdout.strip()
+    try:
+        key = ("--key-file", demo.recovery_key_file)
+        assert json.loads(volume("info", device, "--json").out)["source"]["device"] is True
+        assert hashed(volume("hash", device, *key)) == images.hashes("demo")
+        assert volume("decrypt", device, *key).out == volume("decrypt", demo.path, *key).out
+    finally:
+        subprocess.run(("losetup", "--detach", device), check=True)
 
 
 def test_decrypt_refuses_a_terminal(plain: Path) -> None:

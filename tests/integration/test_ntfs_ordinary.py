@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from agent.volume.block import BytesSource, read
+from agent.volume.ntfs import table as table_module
 from agent.volume.ntfs.entry import DamagedRecord, Entry
 from agent.volume.ntfs.geometry import read_geometry
 from agent.volume.ntfs.scan import scan
@@ -24,7 +25,7 @@ from agent.volume.ntfs.table import MasterFileTable
 _CHECKOUT = Path(__file__).parents[2]
 _SHARED = _CHECKOUT.parent / "shared" / "images" / "ntfs"
 _START = {".img": 0, ".raw": 65536}
-_ROUNDS = 25
+_ROUNDS = 16
 
 _SYSTEM_RECORDS = 24
 _TIDY = 8
@@ -70,9 +71,7 @@ def _both_ways(source: BytesSource | _Changed) -> tuple[list[Entry], list[Damage
     table = MasterFileTable(source, read_geometry(source))
     quick, careful = list(scan(table)), list(scan(table, careful_only=True))
     # The text tells a number of numpy from a number, which are equal.
-    for mine, reference in zip(quick, careful, strict=True):
-        assert repr(mine) == repr(reference)
-        assert type(mine) is type(reference)
+    assert sorted(map(repr, quick)) == sorted(map(repr, careful))
     return (
         [each for each in quick if isinstance(each, Entry)],
         [each for each in quick if isinstance(each, DamagedRecord)],
@@ -86,13 +85,20 @@ def test_both_ways_give_the_same_of_an_image_as_it_is(image: bytes) -> None:
 
 
 @pytest.mark.parametrize("seed", range(_ROUNDS))
-def test_both_ways_give_the_same_of_records_that_are_broken(image: bytes, seed: int) -> None:
+def test_both_ways_give_the_same_of_records_that_are_broken(
+    image: bytes, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     chance = random.Random(seed)
     source = BytesSource(image)
     table = MasterFileTable(source, read_geometry(source))
     changes = dict(_broken(table, source, chance))
-    entries, damaged = _both_ways(_Changed(image, changes))
-    assert len(entries) + len(damaged) > len(changes) // 8
+    whole = _both_ways(_Changed(image, changes))
+    assert len(whole[0]) + len(whole[1]) > len(changes) // 8
+    # In small pieces of the table directories often come later than what lies in them.
+    monkeypatch.setattr(table_module, "CHUNK_BYTES", 16 * 1024)
+    pieces = _both_ways(_Changed(image, changes))
+    for one, other in zip(whole, pieces, strict=True):
+        assert sorted(map(repr, one)) == sorted(map(repr, other))
 
 
 def _broken(

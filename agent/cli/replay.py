@@ -36,15 +36,23 @@ TOLD_EVERY_PERCENT = 10
 @click.option(
     "--sector-size", type=click.Choice(["512", "4096"]), default="512", help="Of an image file, in bytes."
 )
+@click.option(
+    "--mapfile",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The mapfile of an image by GNU ddrescue: its holes fail the files on them, and are no zeros.",
+)
 @json_option
 @pass_context
-def replay(context: Context, image: Path, serial: str, sector_size: str, as_json: bool) -> None:
+def replay(
+    context: Context, image: Path, serial: str, sector_size: str, mapfile: Path | None, as_json: bool
+) -> None:
     """Run IMAGE (a disk image, a partition or a loop device) as if the drive SERIAL were plugged in.
 
     A job must specify the serial. Interrupted or cut off, run it again: it goes on where it stopped.
     """
     context.check_store()
-    entry = ImageEntry(image, SerialNumber.parse(serial), "replay", int(sector_size))
+    entry = ImageEntry(image, SerialNumber.parse(serial), "replay", int(sector_size), mapfile)
     code = asyncio.run(_replay(context, entry, as_json))
     sys.exit(code) if code else None
 

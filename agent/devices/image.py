@@ -32,6 +32,7 @@ class ImageEntry:
     serial: SerialNumber
     bay: str
     sector_size: int = 512
+    mapfile: Path | None = None
 
 
 class ImageSource:
@@ -99,4 +100,4 @@ def _describe(fd: int, entry: ImageEntry) -> Device | None:
     if not size:
         return None
     key = f"image:{entry.path}:{status.st_dev}:{status.st_ino}:{entry.serial.normal}"
-    return Device(key, entry.serial, entry.bay, size, sector_size)
+    return Device(key, entry.serial, entry.bay, size, sector_size, entry.mapfile)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from agent.model.identity import SerialNumber
@@ -18,7 +19,8 @@ class Device:
     """A drive that is attached.
 
     ``key`` names this attachment: the same drive pulled and plugged back gets another. ``bay`` is the
-    label for the technician. ``sector_size`` and ``size_bytes`` are in bytes.
+    label for the technician. ``sector_size`` and ``size_bytes`` are in bytes. ``mapfile`` is GNU ddrescue's,
+    of an image that it made: what it could not read of the drive are holes in the image.
     """
 
     key: str
@@ -26,6 +28,7 @@ class Device:
     bay: str
     size_bytes: int
     sector_size: int = 512
+    mapfile: Path | None = None
 
 
 class DeviceSource(Protocol):

@@ -15,6 +15,7 @@ from agent.errors import IngestError, WorkerLost, from_name
 from agent.model.codes import DriveStatus
 from agent.model.job import Drive, Job
 from agent.model.states import DriveEvent, DriveState
+from agent.station.mapfile import read_mapfile
 from agent.station.places import journal_of, spool_of
 from agent.telemetry import Log
 from agent.transfer.events import read_tally
@@ -147,12 +148,17 @@ class Visit:
         """One pair of processes. Raises Paused and WorkerLost."""
         credential = await self._catalog.credential(self._job.name, self._device.serial)
         transfer = self._settings.transfer
+        try:
+            mapfile = await asyncio.to_thread(read_mapfile, self._device)
+        except IngestError as error:
+            raise Paused(error) from None
         reader = ReaderOrder(
             size_bytes=self._device.size_bytes,
             sector_size=self._device.sector_size,
             slot_count=transfer.slot_count,
             credential=credential,
             allow_unencrypted=self._job.allow_unencrypted,
+            mapfile=mapfile,
         )
         try:
             fd = await self._source.open(self._device)

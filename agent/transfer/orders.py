@@ -21,13 +21,17 @@ _CREDENTIALS: dict[str, type[RecoveryPassword] | type[Password] | type[StartupKe
 
 @dataclass(frozen=True, slots=True)
 class ReaderOrder:
-    """For the reader: how big the device is, and the key to its volume."""
+    """For the reader: how big the device is, and the key to its volume.
+
+    ``mapfile`` is the text of GNU ddrescue's, for an image with holes; None for a drive.
+    """
 
     size_bytes: int
     sector_size: int
     slot_count: int
     credential: Credential | None
     allow_unencrypted: bool
+    mapfile: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Holds the key in the clear: for a pipe only."""
@@ -37,6 +41,7 @@ class ReaderOrder:
             "slot_count": self.slot_count,
             "credential": _credential_to_json(self.credential),
             "allow_unencrypted": self.allow_unencrypted,
+            "mapfile": self.mapfile,
         }
 
     @classmethod

@@ -37,7 +37,9 @@ from agent.transfer.sandbox import NOT_CONFINED, Confinement
 from agent.volume.block import BlockSource
 from agent.volume.direct import drive_source
 from agent.volume.drivemap import TROUBLE
+from agent.volume.imaged import ImagedSource
 from agent.volume.losses import lost_ranges, on_volume, sentence
+from agent.volume.mapfile import parse
 from agent.volume.ntfs import DamagedRecord, Entry, NtfsVolume, StreamRef
 from agent.volume.opening import open_volume
 from agent.volume.rescue import RescueSource
@@ -307,7 +309,9 @@ def _run(device_fd: int, ring_fd: int, socket_fd: int, order_fd: int, scratch_fd
     order = ReaderOrder.from_json(_read_order(order_fd))
     ring = Ring(ring_fd, order.slot_count)
     channel = WatchedChannel(socket.socket(fileno=socket_fd))
-    drive = drive_source(device_fd, order.size_bytes, order.sector_size)
+    drive: BlockSource = drive_source(device_fd, order.size_bytes, order.sector_size)
+    if order.mapfile is not None:
+        drive = ImagedSource(drive, parse(order.mapfile, order.size_bytes))
     with os.fdopen(scratch_fd, "w+b") as scratch:
         reader = Reader(drive, ring, channel, confine(order.size_bytes), scratch)
         serve(reader, order, channel)

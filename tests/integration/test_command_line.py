@@ -15,13 +15,16 @@ from typing import Any
 
 import pytest
 
-from fixtures import demo_disk
+from agent.volume.block import BytesSource
+from agent.volume.ntfs import NtfsVolume
+from fixtures import base_image, demo_disk
 from tests.kit import images
 
 AGENT = Path(sys.executable).with_name("ingest-agent")
 FACTS = images.facts()
 SERIAL = FACTS["serial"]
 WAIT_S = 120
+PARTITION_START = 2 << 20
 
 
 @dataclass
@@ -200,6 +203,35 @@ def test_a_manifest_that_does_not_fit_ends_the_drive(
     line = station.error("replay", str(disk.image), "--serial", SERIAL, code=4)
     assert f"[drive: {status}]" in line
     assert station.drive()["copyStatus"] == status
+
+
+def test_holes_of_a_rescued_image_cost_their_file_and_are_no_zeros(station: Station, disk: Disk) -> None:
+    entry = NtfsVolume.open(BytesSource(base_image("demo").volume)).find("\\session-1\\video\\harbour.mp4")
+    assert entry is not None
+    place = entry.streams[0].extents[0][0]
+    assert place is not None
+    hole = PARTITION_START + place + 8192
+    size = disk.image.stat().st_size
+    mapfile = station.folder / "disk.map"
+    mapfile.write_text(
+        f"0x0 + 1\n0x0 {hole:#x} +\n{hole:#x} 0x1000 -\n{hole + 4096:#x} {size - hole - 4096:#x} +\n"
+    )
+    _file_job(station, disk)
+    station.run("replay", str(disk.image), "--serial", SERIAL, "--mapfile", str(mapfile), code=3)
+    assert station.drive()["tally"]["failed"]["files"] == 3
+    told = station.run("log", "show", "box")
+    assert "harbour.mp4" in told
+    (log,) = (station.folder / "state/logs/box").glob("**/*_error.xml")
+    assert f"bytes {hole}..{hole + 4096}" in log.read_text()
+
+
+def test_a_mapfile_of_another_image_is_refused_and_the_place_kept(station: Station, disk: Disk) -> None:
+    mapfile = station.folder / "disk.map"
+    mapfile.write_text(f"0x0 + 1\n0x0 {disk.image.stat().st_size + 512:#x} +\n")
+    _file_job(station, disk)
+    said = station.error("replay", str(disk.image), "--serial", SERIAL, "--mapfile", str(mapfile), code=5)
+    assert "is no mapfile of this image" in said
+    assert station.drive()["state"] == "Transferring"
 
 
 def test_an_unreachable_store_keeps_the_place(station: Station, disk: Disk) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from agent.blobs.crc64 import combine, crc64
 from agent.blobs.store import BlobStore, Body
-from agent.errors import BlobAlreadyExists, BlobNotFound
+from agent.errors import BlobAlreadyExists, BlobNotFound, StoreThrottled, StoreUnreachable
 from agent.formats.rename import rename
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.codes import Disposition, DispositionStatus
@@ -16,6 +17,8 @@ from agent.transfer.patience import Patience
 
 MARKER_KEY = "ingestid"
 MAX_RENAMES = 1000
+DOWNLOAD_TRIES = 3
+PIECE_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,39 @@ class Sender:
         async with self._room:
             return await self._patience.call(lambda: self._store.uncommitted_blocks(name))
 
+    async def attributes(self, name: BlobName) -> BlobAttributes:
+        """What is set on a committed blob; raises BlobNotFound."""
+        async with self._room:
+            return (await self._patience.call(lambda: self._store.properties(name))).attributes
+
+    async def crc64_of(self, name: BlobName, stop: asyncio.Event) -> tuple[int, int] | None:
+        """CRC-64 and length of a committed blob, by downloading it; None when ``stop`` was set meanwhile.
+
+        A download that breaks off is begun anew, DOWNLOAD_TRIES times in all.
+        """
+        for tries_left in reversed(range(DOWNLOAD_TRIES)):
+            try:
+                return await self._download(name, stop)
+            except (StoreUnreachable, StoreThrottled):
+                if not tries_left:
+                    raise
+        raise AssertionError
+
+    async def _download(self, name: BlobName, stop: asyncio.Event) -> tuple[int, int] | None:
+        crc = length = 0
+        pieces, piece = await self._patience.call(lambda: _begun(self._store.read(name)))
+        while piece is not None:
+            if stop.is_set():
+                return None
+            crc = combine(crc, await asyncio.to_thread(crc64, [piece]), len(piece))
+            length += len(piece)
+            try:
+                async with asyncio.timeout(PIECE_TIMEOUT_S):
+                    piece = await anext(pieces, None)
+            except TimeoutError:
+                raise StoreUnreachable(f"{name}: nothing came for {PIECE_TIMEOUT_S:.0f} s") from None
+        return crc, length
+
     async def _is_ours(self, name: BlobName, target: Target) -> bool:
         return await self._marker(name, target.length) == target.marker
 
@@ -162,6 +198,10 @@ class Sender:
         except BlobNotFound:
             return None
         return found.attributes.metadata.get(MARKER_KEY, "") if found.size_bytes == length else ""
+
+
+async def _begun(pieces: AsyncIterator[bytes]) -> tuple[AsyncIterator[bytes], bytes | None]:
+    return pieces, await anext(pieces, None)
 
 
 def _of_an_earlier_try(target: Target, status: DispositionStatus) -> DispositionStatus:

@@ -106,7 +106,9 @@ class DriveError(IngestError):
 class DiskOperationFailed(DriveError):
     """The device cannot be read at all, or it ends before its own tables say it does."""
 
-    next_step = "Reseat the drive or image it with ddrescue; then file a new job for it under another name."
+    next_step = (
+        "Reseat the drive, or image it with ddrescue and give the image with --mapfile, to a job filed anew."
+    )
 
 
 class UnreadableSectors(DiskOperationFailed):
@@ -154,14 +156,14 @@ class BitLockerProtectorNotFound(DriveError):
     """The volume has no protector that the given kind of key could open."""
 
     status = DriveStatus.BITLOCKER_PROTECTOR_NOT_FOUND
-    next_step = "Ask the customer for a key that fits, and file a new job with it."
+    next_step = "Ask the customer for a key that fits; a job needs to be filed anew with it."
 
 
 class BitLockerKeyInvalid(DriveError):
     """The key is well formed and does not open this volume."""
 
     status = DriveStatus.BITLOCKER_KEY_INVALID
-    next_step = "Check that the key belongs to this drive; file a new job with the right one."
+    next_step = "Check that the key belongs to this drive, and try the right one; a job needs to be filed anew with it."
 
 
 class BitLockerFailed(DriveError):
@@ -203,7 +205,9 @@ class ReadManifestFailed(DriveError):
     """Sectors of the manifest cannot be read."""
 
     status = DriveStatus.READ_MANIFEST_FAILED
-    next_step = "Reseat the drive or image it with ddrescue; then file a new job for it under another name."
+    next_step = (
+        "Reseat the drive, or image it with ddrescue and give the image with --mapfile, to a job filed anew."
+    )
 
 
 class StationError(IngestError):

@@ -64,3 +64,7 @@ class Treatment:
             AccessTier(tier) if tier is not None else None,
             value["file_facts"],
         )
+
+
+AS_USUAL = Treatment()
+"""That of a job that asks for nothing."""

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
+import re
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, Self
 
-from agent.blobs.crc64 import crc64
 from agent.blobs.store import Body
 from agent.errors import BlobNotFound, BlobRequestFailed, ChecksumMismatch, LeasePresent, MalformedInput
 from agent.model.codes import BlobStatus, BlobType, ChunkStatus, DispositionStatus, SideFileStatus
+from agent.model.verification import Depth, Verdict, Verified
 from agent.transfer.books import Books
+from agent.transfer.hashing import crc64_of, matches
 from agent.transfer.items import ItemState, Outcome, Piece
 from agent.transfer.link import ReaderLink
 from agent.transfer.ring import SLOT_BYTES, slots_for
 from agent.transfer.sender import NoFreeName, Placed, Sender
+from agent.transfer.sides import SHA256_KEY
+from agent.transfer.verify import Finding, ReadBack
 from agent.transfer.work import Cargo, Work
-
-INLINE_BYTES = 64 * 1024
-"""Up to here a checksum (some microseconds) is cheaper than its way to a thread."""
 
 _REFUSED: dict[type[Exception], BlobStatus] = {
     BlobRequestFailed: BlobStatus.BLOB_REQUEST_FAILED,
@@ -40,18 +39,20 @@ class Carrier:
     ``put_off`` counts the blobs that are left for another sweep; ``is_last`` allows no more of that.
     """
 
-    def __init__(self, link: ReaderLink, sender: Sender, books: Books, *, is_last: bool) -> None:
-        self._link, self._sender, self._books = link, sender, books
+    def __init__(
+        self, link: ReaderLink, sender: Sender, books: Books, readback: ReadBack, *, is_last: bool
+    ) -> None:
+        self._link, self._sender, self._books, self._readback = link, sender, books, readback
         self._is_last = is_last
         self._placed: dict[int, tuple[Placed, Mapping[str, int]]] = {}
         self.put_off = 0
 
     async def whole(self, work: Work, piece: Piece | None, cargo: Cargo | None) -> None:
         """A blob of one request, or an empty one."""
-        async with _Released(cargo):
-            await self._guard(work, lambda: self._whole(work, piece, cargo))
+        async with _Released(cargo) as held:
+            await self._guard(work, lambda: self._whole(work, piece, cargo, held))
 
-    async def _whole(self, work: Work, piece: Piece | None, cargo: Cargo | None) -> None:
+    async def _whole(self, work: Work, piece: Piece | None, cargo: Cargo | None, held: _Released) -> None:
         body: Body | None = [] if not work.faults else None
         if piece is not None and cargo is not None:
             body = await self._verified(work, piece, work.stream, cargo)
@@ -60,8 +61,11 @@ class Carrier:
         elif body is None:
             self._settle(work, None)
         else:
-            checksum = await _crc64(body)
-            self._settle(work, await self._sender.put_whole(work.target, body, checksum))
+            checksum = await self._summed(work, piece, body)
+            if self._promise_is_kept(work):
+                work.put_hashes_on_blob()
+                placed = await self._sender.put_whole(work.target, body, checksum)
+                await self._conclude(work, placed, held)
 
     async def place(self, work: Work) -> None:
         """Ask where the blob goes and which of its blocks are there; it may be settled by the answer."""
@@ -78,10 +82,13 @@ class Carrier:
             placed = await self._sender.create_pages(work.target)
         else:
             placed = await self._sender.choose(work.target)
-        if placed.is_there or placed.status is DispositionStatus.SKIPPED:
+        if placed.status is DispositionStatus.SKIPPED:
             self._settle(work, placed)
             return
-        if work.item.type is BlobType.BLOCK:
+        if placed.is_there and not work.check.is_read_back:
+            self._settle(work, placed, await self._of_an_earlier_try(work, placed))
+            return
+        if work.item.type is BlobType.BLOCK and not placed.is_there:
             staged = await self._sender.staged(placed.name)
         self._placed[work.item.seq] = placed, staged
         work.sid = await self._link.open(work.stream)
@@ -92,16 +99,20 @@ class Carrier:
         """Whether a piece need not be read: its blob is settled, or the store has the block."""
         if work.is_closed:
             return True
-        _, staged = self._placed[work.item.seq]
-        if staged.get(work.block_id(piece)) != piece.length:
+        if work.check.needs_all_bytes or not self._has(work, piece):
             return False
         self._moved(work, piece)
         await self._guard(work, lambda: self._through(work))
         return True
 
+    def _has(self, work: Work, piece: Piece) -> bool:
+        """Whether the store has the block already."""
+        placed, staged = self._placed[work.item.seq]
+        return placed.is_there or staged.get(work.block_id(piece)) == piece.length
+
     async def piece(self, work: Work, piece: Piece, cargo: Cargo) -> None:
         """A block or a page range."""
-        async with _Released(cargo):
+        async with _Released(cargo) as held:
             try:
                 body = await self._verified(work, piece, work.sid, cargo)
                 if body is not None:
@@ -109,20 +120,26 @@ class Carrier:
                     self._moved(work, piece)
             except _REFUSALS as error:
                 work.fault(piece, ChunkStatus.BLOB_REQUEST_FAILED, _reason(error))
-        await self._guard(work, lambda: self._through(work))
+            if not work.check.is_read_back:
+                held.release()
+            # Else what waits for its download keeps its slots, so that not ever more of it waits.
+            await self._guard(work, lambda: self._through(work, held))
 
     async def _verified(self, work: Work, piece: Piece, source: Any, cargo: Cargo) -> Body | None:
         """What was read, if it is what the manifest promises; it is read twice before it is doubted."""
         trouble = await cargo.filled
         body = self._link.ring.views(cargo.hold.slots, piece.length, cargo.at)
-        if trouble is None and not await _matches(body, piece.md5):
+        md5 = piece.md5 if work.check.compares_pieces else None
+        if trouble is None and not await matches(body, md5):
             again = self._link.fill(source, piece.offset, piece.length, cargo.hold.slots, cargo.at)
             trouble = await (await again)
-            if trouble is None and not await _matches(body, piece.md5):
+            if trouble is None and not await matches(body, md5):
                 work.fault(piece, ChunkStatus.CORRUPTED, "")
+                _give_up(work)
                 return None
         if trouble is None:
             return body
+        _give_up(work)
         if trouble.later:
             work.put_off = True
         else:
@@ -130,26 +147,42 @@ class Carrier:
         return None
 
     async def _put(self, work: Work, piece: Piece, body: Body) -> None:
-        checksum = await _crc64(body)
+        checksum = await self._summed(work, piece, body)
         placed, _ = self._placed[work.item.seq]
+        if self._has(work, piece):
+            return
         if work.item.type is BlobType.PAGE:
             await self._sender.put_page(placed.name, piece.offset, body, checksum)
         else:
             await self._sender.put_block(placed.name, work.block_id(piece), body, checksum)
 
-    async def _through(self, work: Work) -> None:
+    @staticmethod
+    async def _summed(work: Work, piece: Piece | None, body: Body) -> int:
+        """The CRC-64 of a piece; what it adds to the whole file's checksums is noted."""
+        checksum = await crc64_of(body)
+        if piece is not None:
+            work.crc.add(piece.offset, piece.length, checksum)
+            if work.hash is not None:
+                await work.hash.feed(piece.ordinal, body)
+        return checksum
+
+    async def _through(self, work: Work, held: _Released | None = None) -> None:
         """One piece less; after the last one the blob is committed."""
         work.left -= 1
         if not work.left:
-            await self._finish(work)
+            await self._finish(work, held)
 
-    async def _finish(self, work: Work) -> None:
+    async def _finish(self, work: Work, held: _Released | None = None) -> None:
         await self._link.drop(work.sid)
         placed, _ = self._placed.pop(work.item.seq)
         if work.put_off:
             self._leave(work)
-        elif work.faults or work.item.type is BlobType.PAGE or await self._commit(work, placed):
+        elif work.faults:
             self._settle(work, placed)
+        elif not self._promise_is_kept(work):
+            return
+        elif work.item.type is BlobType.PAGE or placed.is_there or await self._commit(work, placed):
+            await self._conclude(work, placed, held)
         elif self._is_last:
             raise NoFreeName
         else:
@@ -157,8 +190,45 @@ class Carrier:
             self._leave(work)
 
     async def _commit(self, work: Work, placed: Placed) -> bool:
+        work.put_hashes_on_blob()
         ids = [work.block_id(work.pieces.piece(index)) for index in range(work.pieces.total)]
         return await self._sender.commit(work.target, placed.name, ids)
+
+    def _promise_is_kept(self, work: Work) -> bool:
+        """Whether the file has the MD5 that its properties file tells; if not, it is settled."""
+        promised, found = work.check.promised_md5, work.md5
+        if promised is None or found is None or found == promised:
+            return True
+        note = f"the file's MD5 is {found.hex()}, its properties file says {promised.hex()}"
+        verified = Verified(work.check.depth, Verdict.DIFFER, work.crc64, found, work.sha256)
+        status = BlobStatus.COMPLETED_WITH_ERRORS
+        self._close(work, ItemState.FAILED, status, DispositionStatus.CANCELLED, None, note, verified)
+        return False
+
+    async def _conclude(self, work: Work, placed: Placed, held: _Released | None) -> None:
+        """The outcome of a blob that is whole in the store, or was left alone there."""
+        if placed.status is DispositionStatus.SKIPPED:
+            self._settle(work, placed)
+            return
+        finding: Finding | None = Finding(Verdict.UNKNOWN if work.check.note else Verdict.MATCH)
+        if work.check.is_read_back:
+            begun = held.release if held is not None else _nothing
+            finding = await self._readback.compare(placed.name, work.item.length, work.crc64, begun)
+        if finding is None:
+            # Told to stop: the blob is there, and is read back when the transfer goes on.
+            self._leave(work)
+            return
+        verified = Verified(work.check.depth, finding.verdict, work.crc64, work.md5, work.sha256)
+        self._settle(work, placed, verified, finding.note)
+
+    async def _of_an_earlier_try(self, work: Work, placed: Placed) -> Verified:
+        """What is known of a blob that we committed before: it was verified then, and tells its hashes."""
+        md5 = sha256 = None
+        if work.check.hashes:
+            found = await self._sender.attributes(placed.name)
+            md5, sha256 = found.content_md5, _from_hex(found.metadata.get(SHA256_KEY, ""))
+        verdict = Verdict.UNKNOWN if work.check.note else Verdict.MATCH
+        return Verified(work.check.depth, verdict, None, md5, sha256)
 
     def _leave(self, work: Work) -> None:
         self.put_off += 1
@@ -176,8 +246,10 @@ class Carrier:
         work.moved_bytes += piece.length
         self._books.under_way(piece.length)
 
-    def _settle(self, work: Work, placed: Placed | None) -> None:
-        """The outcome of an item whose pieces are all through."""
+    def _settle(
+        self, work: Work, placed: Placed | None, verified: Verified | None = None, found: str = ""
+    ) -> None:
+        """The outcome of an item whose pieces are all through; ``found`` is why it does not match."""
         disposition = placed.status if placed is not None else DispositionStatus.CREATED
         sides = (work.dressed.metadata_status, work.dressed.properties_status)
         if disposition is DispositionStatus.SKIPPED:
@@ -186,14 +258,20 @@ class Carrier:
         elif work.faults:
             if placed is None or work.item.type is BlobType.BLOCK:
                 disposition = DispositionStatus.CANCELLED
-            self._close(
-                work, ItemState.FAILED, BlobStatus.COMPLETED_WITH_ERRORS, disposition, placed, work.note
-            )
+            if ChunkStatus.CORRUPTED in work.faults.values():
+                verified = Verified(Depth.MANIFEST, Verdict.DIFFER)
+            status = BlobStatus.COMPLETED_WITH_ERRORS
+            self._close(work, ItemState.FAILED, status, disposition, placed, work.note, verified)
+        elif verified is not None and verified.verdict is Verdict.DIFFER:
+            status = BlobStatus.BLOB_UNEXPECTED_CHANGE
+            self._close(work, ItemState.FAILED, status, disposition, placed, found, verified)
         elif any(status not in (None, SideFileStatus.COMPLETED) for status in sides):
             note = "its metadata or properties file could not be used"
-            self._close(work, ItemState.FAILED, BlobStatus.COMPLETED_WITH_ERRORS, disposition, placed, note)
+            status = BlobStatus.COMPLETED_WITH_ERRORS
+            self._close(work, ItemState.FAILED, status, disposition, placed, note, verified)
         else:
-            self._close(work, ItemState.DONE, BlobStatus.COMPLETED, disposition, placed, "")
+            note = "; ".join(filter(None, (found, work.check.note, work.dressed.note)))
+            self._close(work, ItemState.DONE, BlobStatus.COMPLETED, disposition, placed, note, verified)
 
     def _close(
         self,
@@ -203,6 +281,7 @@ class Carrier:
         disposition: DispositionStatus,
         placed: Placed | None,
         note: str,
+        verified: Verified | None = None,
     ) -> None:
         outcome = Outcome(
             seq=work.item.seq,
@@ -214,6 +293,7 @@ class Carrier:
             pieces=work.faults,
             metadata_status=work.dressed.metadata_status,
             properties_status=work.dressed.properties_status,
+            verified=verified,
         )
         work.is_closed = True
         self._books.under_way(-work.moved_bytes)
@@ -221,34 +301,35 @@ class Carrier:
 
 
 class _Released:
-    """Lets go of a cargo's slots at the end, whatever the end is."""
+    """Lets go of a cargo's slots, once: when it is told to, or at the end, whatever the end is."""
 
     def __init__(self, cargo: Cargo | None) -> None:
         self._cargo = cargo
 
-    async def __aenter__(self) -> None:
-        pass
+    async def __aenter__(self) -> Self:
+        return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._cargo is not None:
-            self._cargo.hold.release()
+        self.release()
+
+    def release(self) -> None:
+        cargo, self._cargo = self._cargo, None
+        if cargo is not None:
+            cargo.hold.release()
 
 
-async def _matches(body: Body, md5: bytes | None) -> bool:
-    return md5 is None or await asyncio.to_thread(_md5, body) == md5
+def _nothing() -> None:
+    pass
 
 
-async def _crc64(body: Body) -> int:
-    if sum(map(len, body)) <= INLINE_BYTES:
-        return crc64(body)
-    return await asyncio.to_thread(crc64, body)
+def _give_up(work: Work) -> None:
+    """A piece is missing: no hash of the whole file can be had."""
+    if work.hash is not None:
+        work.hash.give_up()
 
 
-def _md5(body: Body) -> bytes:
-    digest = hashlib.md5(usedforsecurity=False)
-    for view in body:
-        digest.update(view)
-    return digest.digest()
+def _from_hex(text: str) -> bytes | None:
+    return bytes.fromhex(text) if re.fullmatch("[0-9a-f]{64}", text) else None
 
 
 def _reason(error: Exception) -> str:

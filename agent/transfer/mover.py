@@ -15,6 +15,7 @@ from contextlib import aclosing
 
 from agent.model.blobs import BlobName
 from agent.model.codes import ChunkStatus
+from agent.model.treatment import AS_USUAL, Treatment
 from agent.transfer.books import Books
 from agent.transfer.carrier import Carrier
 from agent.transfer.items import Item, Piece, block_bytes_for, ids_tell_content
@@ -23,6 +24,7 @@ from agent.transfer.link import ReaderLink, VolumeRange
 from agent.transfer.ring import SLOT_BYTES, slots_for
 from agent.transfer.sender import Sender, Target
 from agent.transfer.sides import Dressed, dress
+from agent.transfer.verify import ReadBack
 from agent.transfer.work import Cargo, Hold, Pieces, Work
 from agent.volume.plan import Part, ReadPlan, Request, Want
 
@@ -57,11 +59,14 @@ class Mover:
         block_bytes: int,
         volume_bytes: int,
         stop: asyncio.Event,
+        treatment: Treatment = AS_USUAL,
     ) -> None:
         self.link, self.sender, self.books, self.stop = link, sender, books, stop
         self._journal = journal
         self._marker_of = marker_of
         self._block_bytes = block_bytes
+        self._treatment = treatment
+        self.readback = ReadBack(sender, stop)
         self.volume_bytes = volume_bytes
 
     async def move(self) -> None:
@@ -86,7 +91,7 @@ class Mover:
     def page(self, overwriting: bool, after: tuple[int, int]) -> list[Dressed]:
         """The next items in their order on the drive; blocks."""
         items = self._journal.pending(after, overwriting=overwriting)
-        return [dress(item, self._journal, self._marker_of(item)) for item in items]
+        return [dress(item, self._journal, self._marker_of(item), self._treatment) for item in items]
 
     def work(self, dressed: Dressed) -> Work:
         """What is to be done for an item."""
@@ -95,7 +100,9 @@ class Mover:
         target = Target(name, item.disposition, dressed.attributes, marker, item.length)
         block_bytes = block_bytes_for(item.length, self._block_bytes)
         pieces = Pieces(item, block_bytes)
-        work = Work(dressed, target, block_bytes, ids_tell_content(item), pieces, left=len(pieces))
+        # An id that tells the content is right only where the content is compared with it.
+        by_content = dressed.check.compares_pieces and ids_tell_content(item)
+        work = Work(dressed, target, block_bytes, by_content, pieces, left=len(pieces))
         for index in range(len(pieces), pieces.total):
             why = f"the file ends at byte {work.stream.size}"
             work.fault(pieces.piece(index), ChunkStatus.FILE_UNEXPECTED_END, why)
@@ -109,7 +116,9 @@ class _Sweep:
         self._mover, self._overwriting = mover, overwriting
         self._link, self._stop = mover.link, mover.stop
         self._is_rescue = number > 0
-        self.carrier = Carrier(mover.link, mover.sender, mover.books, is_last=number == MAX_SWEEPS - 1)
+        self.carrier = Carrier(
+            mover.link, mover.sender, mover.books, mover.readback, is_last=number == MAX_SWEEPS - 1
+        )
         self._plan = ReadPlan(OPEN_WANTS, SLOT_BYTES, volume_bytes=mover.volume_bytes)
         self._open: dict[int, Work] = {}
         self._room = asyncio.Semaphore(OPEN_ITEMS)
@@ -156,7 +165,7 @@ class _Sweep:
         """To the plan, or straight on where there is nothing to read."""
         if work.left:
             self._open[work.item.seq] = work
-            self._plan.add(Want(work.item.seq, work.stream, work.pieces))
+            self._plan.add(Want(work.item.seq, work.stream, work.pieces, in_order=work.check.hashes))
         elif work.is_whole:
             await self._room.acquire()
             group.create_task(self._whole(work, None, None))

@@ -11,6 +11,7 @@ from agent.model.identity import ContainerName, JobName, SerialNumber
 from agent.model.job import Destination
 from agent.model.keys import ClearKey, Credential, Password, RecoveryPassword, StartupKey
 from agent.model.secrets import Secret
+from agent.model.treatment import AS_USUAL, Treatment
 
 _CREDENTIALS: dict[str, type[RecoveryPassword] | type[Password] | type[StartupKey]] = {
     "recovery": RecoveryPassword,
@@ -101,6 +102,7 @@ class UploadOrder:
     connections: int
     block_bytes: int
     give_up_after_s: float
+    treatment: Treatment = AS_USUAL
 
     def to_json(self) -> dict[str, Any]:
         """Holds the store's credential in the clear: for a pipe only."""
@@ -123,6 +125,7 @@ class UploadOrder:
             "connections": self.connections,
             "block_bytes": self.block_bytes,
             "give_up_after_s": self.give_up_after_s,
+            "treatment": self.treatment.to_json(),
         }
 
     @classmethod
@@ -147,4 +150,5 @@ class UploadOrder:
             connections=value["connections"],
             block_bytes=value["block_bytes"],
             give_up_after_s=value["give_up_after_s"],
+            treatment=Treatment.from_json(value["treatment"]),
         )

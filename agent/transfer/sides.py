@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
+from agent.blobs.rules import MAX_METADATA_BYTES, encode_metadata
 from agent.formats.manifest_values import HashedPath
 from agent.formats.sidefiles import (
     MAX_SIDE_FILE_BYTES,
@@ -21,14 +24,26 @@ from agent.formats.sidefiles import (
     read_properties,
 )
 from agent.model.blobs import BlobAttributes
-from agent.model.codes import SideFileStatus
+from agent.model.codes import BlobType, SideFileStatus
+from agent.model.treatment import Treatment
 from agent.transfer.items import Item
 from agent.transfer.journal import Journal, SideRow
 from agent.transfer.link import ReaderLink, stream_of
 from agent.transfer.sender import MARKER_KEY
+from agent.transfer.verify import Check, check_of
 
-MTIME_KEY = "mtime"
-"""RFC 3339; the key that rclone reads and writes."""
+MTIME_KEY, CTIME_KEY, BTIME_KEY = "mtime", "ctime", "btime"
+"""RFC 3339; the keys that rclone reads and writes: content changed, record changed, born."""
+ATTRIBUTES_KEY = "ntfsattributes"
+"""The DOS attributes as hexadecimal digits after ``0x``."""
+NAME_KEY = "originalname"
+"""The path on the drive, as the logs have it, where the blob's name does not end with it."""
+SHA256_KEY = "sha256"
+"""Of the whole content, in hexadecimal."""
+SHA256_BYTES = len(SHA256_KEY) + 64
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 async def read_side_files(link: ReaderLink, journal: Journal) -> None:
@@ -80,16 +95,21 @@ def _unpack(fields: Mapping[str, str]) -> SideProperties:
 
 @dataclass(frozen=True, slots=True)
 class Dressed:
-    """An item with what is to be set on its blob; a status is None where the manifest names no file."""
+    """An item with what is to be set on its blob, and how it is to be verified.
+
+    A status is None where the manifest names no file. ``note`` tells what could not be set.
+    """
 
     item: Item
     attributes: BlobAttributes
     metadata_status: SideFileStatus | None
     properties_status: SideFileStatus | None
+    check: Check
+    note: str = ""
 
 
-def dress(item: Item, journal: Journal, marker: str) -> Dressed:
-    """The attributes of an item's blob: its side files, its modification time and our marker."""
+def dress(item: Item, journal: Journal, marker: str, treatment: Treatment) -> Dressed:
+    """The attributes of an item's blob: its side files, what NTFS says of the file, and our marker."""
     side = item.side
     metadata, metadata_status = _merged(journal, side.list_metadata, side.metadata, merge_metadata, dict)
     properties, properties_status = _merged(
@@ -100,11 +120,51 @@ def dress(item: Item, journal: Journal, marker: str) -> Dressed:
         _unpack,
     )
     said = attributes(metadata or {}, properties or SideProperties())
-    ours = {MARKER_KEY: marker} | _mtime(item.facts.modified)
     taken = {key.lower() for key in said.metadata}
-    extra = {key: value for key, value in ours.items() if key == MARKER_KEY or key not in taken}
     kept = {key: value for key, value in said.metadata.items() if key.lower() != MARKER_KEY}
-    return Dressed(item, replace(said, metadata=kept | extra), metadata_status, properties_status)
+    kept[MARKER_KEY] = marker
+    facts = {key: value for key, value in _facts(item, all=treatment.file_facts).items() if key not in taken}
+    left_out = _fit(kept, facts, SHA256_BYTES if treatment.sha256 else 0)
+    tier = treatment.tier if item.type is BlobType.BLOCK else None
+    dressed = replace(said, tier=tier, metadata=kept | facts)
+    check = check_of(item, treatment, marker, said)
+    return Dressed(item, dressed, metadata_status, properties_status, check, left_out)
+
+
+def _fit(kept: Mapping[str, str], facts: dict[str, str], reserved_bytes: int) -> str:
+    """Drop the largest facts until all metadata fits what the service takes; tells which."""
+    everything = [*kept.items(), *facts.items()]
+    # An escaped character takes at most 12 bytes, so nearly always the exact sizes need not be known.
+    if sum(len(key) + 12 * len(value) for key, value in everything) + reserved_bytes <= MAX_METADATA_BYTES:
+        return ""
+    sizes = {key: len(key) + len(encode_metadata(value)) for key, value in everything}
+    total, dropped = sum(sizes.values()) + reserved_bytes, []
+    for key in sorted(facts, key=sizes.__getitem__, reverse=True):
+        if total <= MAX_METADATA_BYTES:
+            break
+        total -= sizes[key]
+        dropped.append(key)
+        del facts[key]
+    return f"metadata {', '.join(dropped)} left out: too long" if dropped else ""
+
+
+def _facts(item: Item, *, all: bool) -> dict[str, str]:
+    """What NTFS says of the file; only its modification time unless ``all``."""
+    facts = item.facts
+    times = ((MTIME_KEY, facts.modified), (CTIME_KEY, facts.changed), (BTIME_KEY, facts.created))
+    said = {key: text for key, value in times[: 3 if all else 1] if (text := _rfc3339(value))}
+    if all:
+        if facts.attributes:
+            said[ATTRIBUTES_KEY] = f"0x{facts.attributes:x}"
+        if _is_renamed(item) and not _SURROGATE.search(item.file_path):
+            # Half a character cannot stand in metadata; the blob's own name, decoded, gives it back.
+            said[NAME_KEY] = item.file_path
+    return said
+
+
+def _is_renamed(item: Item) -> bool:
+    path = item.file_path.lstrip("\\").replace("\\", "/")
+    return not item.blob.endswith(f"/{path}")
 
 
 def _merged(
@@ -125,12 +185,18 @@ def _merged(
     return both, SideFileStatus.COMPLETED
 
 
-def _mtime(filetime: int) -> dict[str, str]:
-    """FILETIME (100 ns since 1601) as RFC 3339; nothing when the drive gives no sensible one."""
+def _rfc3339(filetime: int) -> str:
+    """FILETIME (100 ns since 1601) as RFC 3339; empty when the drive gives no sensible one."""
+    seconds, rest = divmod(filetime, 10_000_000)
+    until_seconds = _until_seconds(seconds) if filetime > 0 else ""
+    return f"{until_seconds}.{rest:07d}Z" if until_seconds else ""
+
+
+@lru_cache(maxsize=4096)
+def _until_seconds(seconds: int) -> str:
+    """Of files that were written together, most times share it."""
     try:
-        when = datetime(1601, 1, 1, tzinfo=UTC) + timedelta(microseconds=filetime // 10)
+        when = datetime(1601, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
     except OverflowError:
-        return {}
-    if not 0 < filetime < 1 << 63:
-        return {}
-    return {MTIME_KEY: f"{when:%Y-%m-%dT%H:%M:%S}.{filetime % 10_000_000:07d}Z"}
+        return ""
+    return f"{when:%Y-%m-%dT%H:%M:%S}"

@@ -168,6 +168,7 @@ class Uploader:
             block_bytes=order.block_bytes,
             volume_bytes=volume_bytes,
             stop=self.stop,
+            treatment=order.treatment,
         )
         keeper = asyncio.create_task(books.keep())
         keeper.add_done_callback(self._stop_if_failed)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import overload
 
 from agent.model.codes import BlobType, ChunkStatus
+from agent.transfer.hashing import WholeCrc, WholeHash
 from agent.transfer.items import Item, Piece, block_id
 from agent.transfer.link import Trouble
 from agent.transfer.ring import SlotPool
 from agent.transfer.sender import Target
-from agent.transfer.sides import Dressed
+from agent.transfer.sides import SHA256_KEY, Dressed
+from agent.transfer.verify import Check
 from agent.volume.ntfs import StreamRef
 
 
@@ -59,8 +61,8 @@ class Work:
     """An item under way.
 
     ``given`` counts the pieces that the plan has given, ``left`` those that are not settled;
-    ``put_off``: some could not be had in this sweep. ``staged`` are the blocks that the store has,
-    ``placing`` the question of where the blob goes.
+    ``put_off``: some could not be had in this sweep. ``placing`` is the question of where the blob goes.
+    ``crc`` and ``hash`` are of all that was read.
     """
 
     dressed: Dressed
@@ -77,10 +79,47 @@ class Work:
     is_closed: bool = False
     sid: int = -1
     placing: asyncio.Task[None] | None = None
+    crc: WholeCrc = field(init=False)
+    hash: WholeHash | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        """What is computed of the whole file begins empty."""
+        self.crc = WholeCrc(self.item.length)
+        if self.check.hashes:
+            self.hash = WholeHash(md5=self.check.md5, sha256=self.check.sha256)
 
     @property
     def item(self) -> Item:
         return self.dressed.item
+
+    @property
+    def check(self) -> Check:
+        return self.dressed.check
+
+    @property
+    def crc64(self) -> int | None:
+        """Of the whole blob; None when not all of it was read."""
+        return self.crc.value(gaps_are_zeros=self.item.type is BlobType.PAGE)
+
+    @property
+    def md5(self) -> bytes | None:
+        """Of the whole file, where it is asked for and all was read."""
+        return self.hash.md5(self.pieces.total) if self.hash is not None else None
+
+    @property
+    def sha256(self) -> bytes | None:
+        """As ``md5``."""
+        return self.hash.sha256(self.pieces.total) if self.hash is not None else None
+
+    def put_hashes_on_blob(self) -> None:
+        """Set what was asked for, and what its properties file does not say, on the blob to be."""
+        attributes = self.target.attributes
+        if attributes.content_md5 is None:
+            attributes = replace(attributes, content_md5=self.md5)
+        if self.sha256 is not None and SHA256_KEY not in {key.lower() for key in attributes.metadata}:
+            metadata = {**attributes.metadata, SHA256_KEY: self.sha256.hex()}
+            attributes = replace(attributes, metadata=metadata)
+        self.target = replace(self.target, attributes=attributes)
 
     @property
     def stream(self) -> StreamRef:

@@ -21,6 +21,7 @@ from agent.model.codes import Disposition, LogLevel
 from agent.model.identity import ContainerName, JobName, SerialNumber
 from agent.model.job import Destination
 from agent.model.keys import Credential
+from agent.model.treatment import AS_USUAL, Treatment
 from agent.transfer.frames import BlockingChannel
 from agent.transfer.link import ReaderLink
 from agent.transfer.orders import ReaderOrder, StoreOrder, UploadOrder
@@ -50,6 +51,7 @@ class Drive:
     upload_streams: bool = False
     allow_unencrypted: bool = True
     give_up_after_s: float = 5.0
+    treatment: Treatment = AS_USUAL
     block_bytes: int = 4 * 1024 * 1024
     wrap: Callable[[BlockSource], BlockSource] = lambda source: source
 
@@ -73,6 +75,7 @@ class Drive:
             connections=8,
             block_bytes=self.block_bytes,
             give_up_after_s=self.give_up_after_s,
+            treatment=self.treatment,
         )
 
     def reader_order(self) -> ReaderOrder:

@@ -33,7 +33,6 @@ from agent.volume.losses import Placement, bitlocker_placement, plain_placement
 from agent.volume.ntfs import NtfsVolume
 from agent.volume.ntfs.geometry import BOOT_BYTES, foreign_filesystem
 from agent.volume.partitions import first_data_volume
-from agent.volume.window import WindowCache
 
 PEOPLE_HOLD = (ProtectorKind.PASSWORD, ProtectorKind.RECOVERY_PASSWORD, ProtectorKind.STARTUP_KEY)
 """The kinds of key that a person can hand over; the others stay in the machine that made them."""
@@ -108,7 +107,7 @@ def open_filesystem(plain: PlainVolume) -> NtfsVolume:
     was BitLocker's all the same."""
     volume = plain.source
     try:
-        return NtfsVolume.open(WindowCache(volume))
+        return NtfsVolume.open(volume)
     except VolumeNotNtfs:
         if not plain.is_encrypted:
             check_not_wiped(volume)

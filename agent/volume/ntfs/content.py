@@ -19,8 +19,11 @@ MAX_UNIT_BYTES = 1 << 20
 class ContentReader:
     """Reads ranges of streams of one volume. Thread-safe."""
 
-    def __init__(self, source: BlockSource, table: MasterFileTable) -> None:
+    def __init__(self, source: BlockSource, cached: BlockSource, table: MasterFileTable) -> None:
+        """Packed streams come from ``cached``, in pieces of some kilobytes that lie side by side; the
+        others from ``source``, where a window round each fragment would be read for nothing."""
         self._source = source
+        self._cached = cached
         self._table = table
         # A stream is read in many ranges in a row; its index over the extents is made once, and what two
         # ranges share is unpacked once. Each is replaced as a whole, so threads see the old or the new one.
@@ -74,7 +77,7 @@ class ContentReader:
 
         def read(offset: int, part: memoryview) -> None:
             if ref.extents:
-                self._extents(ref).read_into(self._source, offset, part)
+                self._extents(ref).read_into(self._cached, offset, part)
             else:
                 value = self._resident(ref, PACKED_STREAM, ref.packed_bytes)
                 part[:] = value[offset : offset + len(part)]
@@ -99,7 +102,7 @@ class ContentReader:
         pieces = list(extents.pieces(start, size))
         stored = sum(length for place, length in pieces if place is not None)
         if stored == size:
-            extents.read_into(self._source, start + inside, part)
+            extents.read_into(self._cached, start + inside, part)
         elif stored == 0:
             fill_zeros(part)
         else:
@@ -114,7 +117,7 @@ class ContentReader:
         if ref.unit_bytes > MAX_UNIT_BYTES:
             raise NtfsDamaged(f"MFT record {ref.record}: a compression unit has {ref.unit_bytes} bytes")
         packed = bytearray(stored)
-        extents.read_into(self._source, start, memoryview(packed))
+        extents.read_into(self._cached, start, memoryview(packed))
         unit = decompress(packed, ref.unit_bytes)
         self._last_unit = ref.extents, start, unit
         return unit

@@ -43,7 +43,7 @@ class NtfsVolume:
         self._geometry = read_geometry(source)
         self._cached = source if isinstance(source, WindowCache) else WindowCache(source)
         self._table = MasterFileTable(self._cached, self._geometry, source)
-        self._content = ContentReader(source, self._table)
+        self._content = ContentReader(source, self._cached, self._table)
         self._upper: UpperCase | None = None
         self._directories: dict[tuple[int, str], Found] = {}
         self.serial = self._geometry.serial

@@ -18,6 +18,9 @@ MARK_TEXT = 'file-paths="percent-escaped"'
 REASON_PREFIX = "reason: "
 """Begins the processing instruction within a blob that tells why, which the format has no element for."""
 
+VERIFIED_PREFIX = "verified: "
+"""Begins the one that tells how deep a blob was verified, what was found, and its checksums."""
+
 _FOREIGN = "\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"
 _ESCAPED = re.compile(f"[{_FOREIGN}]|%(?=[0-9A-Fa-f]{{2}})")
 _ONLY_FOREIGN = re.compile(f"[{_FOREIGN}]")

@@ -17,6 +17,7 @@ from lxml import etree
 from agent.formats import carry, scalars
 from agent.formats.manifest_values import HashedPath
 from agent.formats.records import BlobRecord, ChunkRecord, SideFileRecord
+from agent.formats.verified_text import to_text
 from agent.model.codes import BlobType, ChunkStatus, DriveStatus, SideFileStatus
 from agent.model.identity import SerialNumber
 
@@ -35,7 +36,8 @@ class LogKind(StrEnum):
 def filtered(record: BlobRecord) -> BlobRecord | None:
     """What the error log tells of a blob: its unsuccessful parts only; None when there are none.
 
-    Renamed and skipped blobs are told, without their parts.
+    Renamed and skipped blobs are told, without their parts, and so are those whose verification was
+    asked for and could not be done.
     """
     if not record.is_failed and not record.is_warning:
         return None
@@ -96,7 +98,9 @@ class DriveLogWriter:
         self._xml.write("\n  ")
         with self._xml.element("Blob", Status=str(record.status)):
             if record.reason:
-                self._line("    ", _reason(record.reason))
+                self._line("    ", _instruction(carry.REASON_PREFIX, record.reason))
+            if record.verified is not None:
+                self._line("    ", _instruction(carry.VERIFIED_PREFIX, to_text(record.verified)))
             for leaf in _leaves(record):
                 self._line("    ", leaf)
             if record.type is not None:
@@ -148,9 +152,9 @@ def _leaves(record: BlobRecord) -> Iterable[etree._Element]:
         yield _leaf("ImportDisposition", record.disposition, {"Status": str(record.disposition_status)})
 
 
-def _reason(text: str) -> etree._ProcessingInstruction:
+def _instruction(prefix: str, text: str) -> etree._ProcessingInstruction:
     return etree.ProcessingInstruction(
-        carry.MARK_TARGET, carry.REASON_PREFIX + carry.printable(" ".join(text.split())).replace("?>", "? >")
+        carry.MARK_TARGET, prefix + carry.printable(" ".join(text.split())).replace("?>", "? >")
     )
 
 

@@ -18,6 +18,7 @@ from agent.model.codes import (
     DispositionStatus,
     SideFileStatus,
 )
+from agent.model.verification import Verified
 
 G1_TEXTS = frozenset({"BlobPath", "FilePath", "Snapshot", "LastModified", "Length", "ImportDisposition"})
 SIDE_FILES = frozenset({"Metadata", "Properties"})
@@ -44,6 +45,7 @@ class EntryBuilder:
         self._hash = b""
         self._is_foreign = False
         self.reason = ""
+        self.verified: Verified | None = None
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         """A child begins."""
@@ -135,6 +137,7 @@ class EntryBuilder:
             snapshot=self._bare("Snapshot"),
             last_modified=self._bare("LastModified"),
             reason=self.reason,
+            verified=self.verified,
         )
 
     def _bare(self, tag: str) -> str | None:

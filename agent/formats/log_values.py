@@ -46,8 +46,13 @@ class LogEntry:
     def is_renamed(self) -> bool:
         """It arrived under another name."""
         if self.record is not None:
-            return self.record.is_warning and not self.is_skipped
+            return self.record.is_warning and self.record.disposition_status == "Renamed"
         return not self.is_unclear and self.code.endswith("Renamed")
+
+    @property
+    def is_unverified(self) -> bool:
+        """It arrived, and the verification that was asked for could not be done."""
+        return self.record is not None and self.record.is_unverified and not self.is_failed
 
     @property
     def is_skipped(self) -> bool:

@@ -14,6 +14,7 @@ from agent.formats import carry, scalars
 from agent.formats.log_entry import G1_TEXTS, SIDE_FILES, EntryBuilder
 from agent.formats.log_values import Generation, LogEntry, LogSummary
 from agent.formats.sax import PushXml, Violation
+from agent.formats.verified_text import from_text
 
 __all__ = ["Generation", "LogEntry", "LogReader", "LogSummary", "read_log"]
 
@@ -135,9 +136,12 @@ class _Reading:
         )
 
     def instruction(self, target: str, text: str) -> None:
-        """A processing instruction: the mark of our own logs, or the reason within a blob."""
-        if target == carry.MARK_TARGET and text.startswith(carry.REASON_PREFIX) and self._entry is not None:
-            self._entry.reason = text.removeprefix(carry.REASON_PREFIX)
+        """A processing instruction: the mark of our own logs, or what our own say within a blob."""
+        if target == carry.MARK_TARGET and self._entry is not None:
+            if text.startswith(carry.REASON_PREFIX):
+                self._entry.reason = text.removeprefix(carry.REASON_PREFIX)
+            elif text.startswith(carry.VERIFIED_PREFIX):
+                self._entry.verified = from_text(text)
         self._escaped = self._escaped or (target == carry.MARK_TARGET and carry.MARK_TEXT in text)
 
     def knows(self, parent: str, tag: str) -> bool:

@@ -62,7 +62,7 @@ def sentences(entries: Iterable[LogEntry | LogSummary]) -> Iterator[str]:
 
     Takes what ``read_log`` gives. Without a summary, as from a log that was cut off, the answer is no.
     """
-    failed = skipped = renamed = 0
+    failed = skipped = renamed = unverified = 0
     summary: LogSummary | None = None
     for entry in entries:
         if isinstance(entry, LogSummary):
@@ -71,10 +71,11 @@ def sentences(entries: Iterable[LogEntry | LogSummary]) -> Iterator[str]:
         failed += entry.is_failed
         skipped += entry.is_skipped
         renamed += entry.is_renamed
+        unverified += entry.is_unverified
         yield from _entry(entry)
     if summary is not None:
         yield _drive(summary)
-    yield _verdict(summary, failed, skipped, renamed)
+    yield _verdict(summary, failed, skipped, renamed, unverified)
 
 
 def _entry(entry: LogEntry) -> Iterator[str]:
@@ -90,6 +91,9 @@ def _entry(entry: LogEntry) -> Iterator[str]:
     elif entry.is_renamed:
         what = f"Blob {name}{origin} arrived under a new name, because its own was taken or not allowed"
         yield f"{what}: {_one_line(entry.message)}." if entry.message else f"{what}."
+    elif entry.is_unverified:
+        why = f": {_one_line(entry.message)}" if entry.message else ""
+        yield f"Blob {name}{origin} arrived, but was not verified as the job asked{why}."
     elif entry.is_failed and entry.record is not None:
         yield from _failed_blob(name, origin, entry.record)
         if entry.message and entry.record.status is not BlobStatus.FAILED:
@@ -159,7 +163,7 @@ def _drive(summary: LogSummary) -> str:
     return f"Drive {drive} ended as {summary.status or 'the log does not say'}{counted}."
 
 
-def _verdict(summary: LogSummary | None, failed: int, skipped: int, renamed: int) -> str:
+def _verdict(summary: LogSummary | None, failed: int, skipped: int, renamed: int, unverified: int) -> str:
     question = f"{QUESTION} "
     if summary is None or summary.status is None:
         return question + "No: the log does not say how the drive ended."
@@ -173,6 +177,8 @@ def _verdict(summary: LogSummary | None, failed: int, skipped: int, renamed: int
         )
     if summary.errored or (summary.status in _WITH_ERRORS and not _only_renames(summary)):
         return question + "No: the drive had errors that this log does not list."
+    if unverified:
+        return question + f"No: {unverified} arrived, but were not verified as the job asked."
     if renamed:
         return (
             question + f"Only after you noted the new names: everything in this log arrived, {renamed} under "

@@ -13,6 +13,7 @@ from agent.model.codes import (
     DispositionStatus,
     SideFileStatus,
 )
+from agent.model.verification import Verdict, Verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,9 @@ class BlobRecord:
     reason: str = ""
     """One line in plain words, for a reader of the log; the format itself has no place for it."""
 
+    verified: Verified | None = None
+    """How deep it was verified; the format has no place for this either."""
+
     @property
     def is_failed(self) -> bool:
         """Some byte or side file of it did not arrive."""
@@ -73,8 +77,16 @@ class BlobRecord:
 
     @property
     def is_warning(self) -> bool:
-        """Nothing failed, but the blob of that name is not, or not under that name, the drive's file."""
-        return not self.is_failed and self.disposition_status in (
-            DispositionStatus.RENAMED,
-            DispositionStatus.SKIPPED,
+        """Nothing failed, but the blob of that name is not, or not under that name, the drive's file.
+
+        Or a verification that was asked for could not be done.
+        """
+        return not self.is_failed and (
+            self.is_unverified
+            or self.disposition_status in (DispositionStatus.RENAMED, DispositionStatus.SKIPPED)
         )
+
+    @property
+    def is_unverified(self) -> bool:
+        """A verification was asked for and could not be done."""
+        return self.verified is not None and self.verified.verdict is Verdict.UNKNOWN

@@ -116,6 +116,7 @@ class Reporter:
             disposition=item.disposition,
             disposition_status=outcome.disposition_status,
             reason=outcome.note,
+            verified=outcome.verified,
             metadata=_side(journal, side.list_metadata, side.metadata, outcome, outcome.metadata_status),
             properties=_side(
                 journal, side.list_properties, side.properties, outcome, outcome.properties_status

@@ -18,6 +18,7 @@ import sqlite3
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
 from typing import Any
 
 from agent.blobs.opening import open_store
@@ -235,6 +236,8 @@ class Uploader:
                 addresses[report.kind] = await upload(report, self._store, self._sender)
             except IngestError as error:
                 self._tell("log.kept", path=str(report.path), **error_fields(error))
+        if journal is not None:
+            extra["verified"] = asdict(await asyncio.to_thread(journal.verified))
         self._tell("finished", status=status, logs=addresses, **tally_fields(tally), **extra)
 
     def _reports(self, journal: Journal | None, status: DriveStatus) -> Iterator[Any]:
@@ -290,7 +293,7 @@ def _ends_the_drive(error: IngestError) -> bool:
 def _status(journal: Journal, tally: Tally) -> DriveStatus:
     if tally.failed.files:
         return DriveStatus.COMPLETED_WITH_ERRORS
-    if tally.skipped.files or journal.has_any(DispositionStatus.RENAMED):
+    if tally.skipped.files or journal.has_any(DispositionStatus.RENAMED) or journal.verified().unknown:
         return DriveStatus.COMPLETED_WITH_WARNINGS
     return DriveStatus.COMPLETED
 

@@ -29,6 +29,7 @@ from agent.model.codes import (
     SideFileStatus,
 )
 from agent.model.identity import SerialNumber
+from agent.model.verification import Depth, Verdict, Verified
 
 DATA = Path(__file__).parents[1] / "data"
 SCHEMA = etree.XMLSchema(etree.parse(DATA / "xsd/drive-log.xsd"))
@@ -252,6 +253,15 @@ def records(dispositions: bool) -> st.SearchStrategy[BlobRecord]:
         properties=side_files,
         snapshot=st.none() | st.just("2024-02-03T04:05:06.0070000Z"),
         last_modified=st.none() | st.just("2024-02-03T04:05:06Z"),
+        verified=st.none()
+        | st.builds(
+            Verified,
+            st.sampled_from(Depth),
+            st.sampled_from(Verdict),
+            st.none() | st.integers(0, (1 << 64) - 1),
+            st.none() | st.binary(min_size=16, max_size=16),
+            st.none() | st.binary(min_size=32, max_size=32),
+        ),
     )
 
 

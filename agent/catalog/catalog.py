@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from agent.catalog import drives, events, jobs, progress
+from agent.catalog import drives, events, jobs, progress, rows
 from agent.catalog.database import Database, open_database
 from agent.catalog.events import Event
 from agent.catalog.following import admit, follow
@@ -20,6 +20,7 @@ from agent.model.job import Drive, Job, JobSpec
 from agent.model.keys import Credential
 from agent.model.states import CANCELLABLE_JOBS, DriveEvent, DriveState, JobEvent, move_drive, move_job
 from agent.model.tally import Tally
+from agent.model.verification import VerifiedCounts
 
 PAGE_JOBS = 50
 BUSY_TIMEOUT_S = 10.0
@@ -124,6 +125,7 @@ class Catalog:
         error_log_uri: str | None = None,
         verbose_log_uri: str | None = None,
         manifest_uri: str | None = None,
+        verified: VerifiedCounts | None = None,
     ) -> Job:
         """Moves a drive by its table and lets the job follow by its own; None leaves a field as it is.
 
@@ -146,6 +148,7 @@ class Catalog:
             values = {"state": state.value, **progress.moved(row, event, tally, percent_complete)}
             values |= progress.outcome(event, state, copy_status)
             values |= {name: uri for name, uri in uris.items() if uri is not None}
+            values |= rows.verified_columns(verified) if verified is not None else {}
             await drives.change(connection, row, values)
             await self._note(connection, who, job, serial, f"drive.{event.name.lower()}", detail)
             return await self._follow(connection, job, who)

@@ -111,6 +111,7 @@ def _job_columns(spec: JobSpec, now: datetime) -> dict[str, Any]:
         "backup_manifest": spec.backup_manifest,
         "allow_unencrypted": spec.allow_unencrypted,
         "upload_streams": spec.upload_streams,
+        **rows.treatment_columns(spec.treatment),
         "cancel_requested": False,
         "created": now,
         "updated": now,

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Row
 
 from agent.errors import MalformedInput, StateUnusable
+from agent.model.blobs import AccessTier
 from agent.model.codes import Disposition, LogLevel
 from agent.model.identity import ContainerName, JobName, SerialNumber
 from agent.model.job import Destination, Drive, Job
 from agent.model.states import DriveState, JobState
 from agent.model.tally import Count, Tally
+from agent.model.treatment import Treatment
+from agent.model.verification import Verification, VerifiedCounts
 
 AnyRow = Row[Any]
 COUNTS = ("discovered", "done", "failed", "skipped")
@@ -33,6 +37,22 @@ def tally(row: AnyRow) -> Tally:
     return Tally(*(Count(found[f"{name}_files"], found[f"{name}_bytes"]) for name in COUNTS))
 
 
+def treatment_columns(asked: Treatment) -> dict[str, Any]:
+    """The columns of what a job asks to be done with its blobs."""
+    return {
+        "verification": str(asked.verification) if asked.verification is not None else None,
+        "content_md5": asked.content_md5,
+        "sha256": asked.sha256,
+        "access_tier": asked.tier.value if asked.tier is not None else None,
+        "file_facts": asked.file_facts,
+    }
+
+
+def verified_columns(found: VerifiedCounts) -> dict[str, int]:
+    """The columns of what a drive's verification found."""
+    return {f"verified_{name}": count for name, count in asdict(found).items()}
+
+
 def drive(row: AnyRow) -> Drive:
     """Raises StateUnusable when the row holds what no version of the program writes."""
     try:
@@ -48,6 +68,13 @@ def drive(row: AnyRow) -> Drive:
             error_log_uri=row.error_log_uri,
             verbose_log_uri=row.verbose_log_uri,
             manifest_uri=row.manifest_uri,
+            verified=VerifiedCounts(
+                row.verified_transit,
+                row.verified_manifest,
+                row.verified_readback,
+                row.verified_differ,
+                row.verified_unknown,
+            ),
         )
     except (ValueError, MalformedInput) as error:
         raise StateUnusable(f"row {row.id} of table drive is damaged: {error}") from error
@@ -70,9 +97,21 @@ def job(row: AnyRow, drives: Sequence[AnyRow]) -> Job:
             created=row.created,
             updated=row.updated,
             upload_streams=row.upload_streams,
+            treatment=_treatment(row),
         )
     except (ValueError, MalformedInput) as error:
         raise StateUnusable(f"row {row.id} of table job is damaged: {error}") from error
+
+
+def _treatment(row: AnyRow) -> Treatment:
+    asked, tier = row.verification, row.access_tier
+    return Treatment(
+        Verification.parse(asked) if asked is not None else None,
+        row.content_md5,
+        row.sha256,
+        AccessTier(tier) if tier is not None else None,
+        row.file_facts,
+    )
 
 
 def _destination(row: AnyRow) -> Destination | None:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     false,
+    true,
 )
 from sqlalchemy.engine import Dialect
 
@@ -61,6 +62,11 @@ job = Table(
     Column("created", UtcTime, nullable=False),
     Column("updated", UtcTime, nullable=False),
     Column("upload_streams", Boolean, nullable=False, server_default=false()),
+    Column("verification", Text),
+    Column("content_md5", Boolean, nullable=False, server_default=false()),
+    Column("sha256", Boolean, nullable=False, server_default=false()),
+    Column("access_tier", Text),
+    Column("file_facts", Boolean, nullable=False, server_default=true()),
     Index("job_by_created", "created", "id"),
 )
 
@@ -92,6 +98,11 @@ drive = Table(
     Column("error_log_uri", Text),
     Column("verbose_log_uri", Text),
     Column("manifest_uri", Text),
+    Column("verified_transit", BigInteger, nullable=False, server_default="0"),
+    Column("verified_manifest", BigInteger, nullable=False, server_default="0"),
+    Column("verified_readback", BigInteger, nullable=False, server_default="0"),
+    Column("verified_differ", BigInteger, nullable=False, server_default="0"),
+    Column("verified_unknown", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("job_id", "serial", name="drive_once_a_job"),
     Index("drive_by_serial", "serial"),
 )

@@ -14,10 +14,13 @@ from agent.cli.context import Context, json_option, operator, pass_context, prin
 from agent.cli.screen import show_events, show_job, show_jobs
 from agent.errors import MalformedInput
 from agent.formats.jobrequest import job_to_json, read_job_request
+from agent.model.blobs import AccessTier
 from agent.model.codes import Disposition, LogLevel
 from agent.model.identity import ContainerName, JobName, SerialNumber
 from agent.model.job import Destination, DriveSpec, Job, JobSpec
 from agent.model.keys import type_names
+from agent.model.treatment import AS_USUAL, Treatment
+from agent.model.verification import Verification
 
 MAX_REQUEST_BYTES = 1 << 20
 
@@ -57,6 +60,24 @@ def job() -> None:
 @click.option("--verbose-log", is_flag=True, help="Also write the verbose log.")
 @click.option("--backup-manifest", is_flag=True, help="Also keep the drive manifest, without its credential.")
 @click.option("--allow-unencrypted", is_flag=True, help="Accept drives without BitLocker.")
+@click.option(
+    "--verify",
+    metavar="DEPTH",
+    help="transit, manifest, or readback[:N%] (N % of the blobs are downloaded and compared). "
+    "[default: manifest where there is one, else transit]",
+)
+@click.option("--content-md5", is_flag=True, help="Compute each file's MD5, and set it as Content-MD5.")
+@click.option("--sha256", is_flag=True, help="Compute each file's SHA-256, and set it as metadata sha256.")
+@click.option(
+    "--tier",
+    type=click.Choice([t.value for t in AccessTier]),
+    help="Access tier of block blobs. [default: the account's]",
+)
+@click.option(
+    "--no-file-facts",
+    is_flag=True,
+    help="Of a file's times, attributes and original name, set only mtime as metadata.",
+)
 @click.option("--with-streams", is_flag=True, help="Upload alternate data streams too, as FILE:STREAM.")
 @click.option("--draft", is_flag=True, help="Leave the job in Creating; `job ship` releases it.")
 @json_option
@@ -120,6 +141,7 @@ def _from_request(name: JobName, source: Path, given: dict[str, Any]) -> tuple[J
         settings["backup_manifest"] = True
     if given["with_streams"]:
         settings["upload_streams"] = True
+    settings["treatment"] = _treatment(read.spec.treatment, given)
     return replace(read.spec, **settings), True
 
 
@@ -151,7 +173,19 @@ def _from_options(name: JobName, given: dict[str, Any]) -> JobSpec:
         backup_manifest=given["backup_manifest"],
         allow_unencrypted=given["allow_unencrypted"],
         upload_streams=given["with_streams"],
+        treatment=_treatment(AS_USUAL, given),
         **settings,
+    )
+
+
+def _treatment(asked: Treatment, given: dict[str, Any]) -> Treatment:
+    """What the command says wins over the file."""
+    return Treatment(
+        Verification.parse(given["verify"]) if given["verify"] else asked.verification,
+        given["content_md5"] or asked.content_md5,
+        given["sha256"] or asked.sha256,
+        AccessTier(given["tier"]) if given["tier"] else asked.tier,
+        asked.file_facts and not given["no_file_facts"],
     )
 
 

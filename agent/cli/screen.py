@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.table import Table
@@ -12,6 +13,7 @@ from agent.catalog import Event
 from agent.cli.context import console, print_json
 from agent.model.job import Drive, Job
 from agent.model.tally import Count
+from agent.model.verification import VerifiedCounts
 
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -29,6 +31,13 @@ def size(count: int) -> str:
 def counted(count: Count) -> str:
     """``12 files, 3.4 MB``."""
     return f"{count.files} file{'' if count.files == 1 else 's'}, {size(count.bytes)}"
+
+
+def verified(found: VerifiedCounts) -> str:
+    """``12 by transit, 3 by readback, 1 differ``."""
+    words = {"differ": "differ", "unknown": "unknown"}
+    told = ((count, words.get(name, f"by {name}")) for name, count in asdict(found).items() if count)
+    return ", ".join(f"{count} {how}" for count, how in told) or "-"
 
 
 def _folding(*names: str) -> Table:
@@ -78,6 +87,7 @@ def drive_table(drive: Drive) -> Table:
         ("done", counted(tally.done)),
         ("failed", counted(tally.failed)),
         ("skipped", counted(tally.skipped)),
+        ("verified", verified(drive.verified)),
         ("error log", drive.error_log_uri or "-"),
         ("verbose log", drive.verbose_log_uri or "-"),
     ]

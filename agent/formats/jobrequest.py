@@ -2,28 +2,32 @@
 
 Source of the fields: ``PutJobParameters`` and ``JobDetails`` of Microsoft.ImportExport, versions
 2016-11-01 to 2021-01-01. Of our own stands beside them: ``destination`` (``container/prefix``) for
-drives without a manifest, ``disposition``, ``allowUnencrypted``, and ``tally`` in answers.
+drives without a manifest, ``disposition``, ``allowUnencrypted``, ``uploadStreams``, ``verify``,
+``contentMd5``, ``sha256``, ``accessTier``, ``fileFacts``, and ``tally`` and ``verified`` in answers.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TypeVar
 
 from agent.errors import MalformedInput
 from agent.formats.json_fields import Fields, load_object
+from agent.model.blobs import AccessTier
 from agent.model.codes import Disposition, LogLevel
 from agent.model.identity import ContainerName, JobName, SerialNumber
 from agent.model.job import DEFAULT_DIAGNOSTICS, MAX_DRIVES, Destination, Drive, DriveSpec, Job, JobSpec
 from agent.model.keys import Credential, RecoveryPassword, parse_credential
 from agent.model.states import DriveState, JobState
 from agent.model.tally import Count
+from agent.model.treatment import Treatment
+from agent.model.verification import Verification
 
 MAX_NTFS_PATH_CHARS = 32_767
 MAX_HEADER_HASH_CHARS = 256
 
-_Code = TypeVar("_Code", Disposition, LogLevel)
+_Code = TypeVar("_Code", Disposition, LogLevel, AccessTier)
 _NO_COPY_YET = frozenset({DriveState.SPECIFIED, DriveState.NEVER_RECEIVED, DriveState.RECEIVED})
 
 
@@ -62,6 +66,7 @@ def read_job_request(
         backup_manifest=properties.flag("backupDriveManifest"),
         allow_unencrypted=unencrypted,
         upload_streams=properties.flag("uploadStreams"),
+        treatment=_treatment(properties),
     )
     return JobRequest(spec, _asks_to_ship(properties))
 
@@ -79,9 +84,16 @@ def job_to_json(job: Job) -> dict[str, object]:
         "disposition": job.disposition.value,
         "allowUnencrypted": job.allow_unencrypted,
         "uploadStreams": job.upload_streams,
+        "contentMd5": job.treatment.content_md5,
+        "sha256": job.treatment.sha256,
+        "fileFacts": job.treatment.file_facts,
         "created": job.created.isoformat(),
         "updated": job.updated.isoformat(),
     }
+    if job.treatment.verification is not None:
+        properties["verify"] = str(job.treatment.verification)
+    if job.treatment.tier is not None:
+        properties["accessTier"] = job.treatment.tier.value
     if job.destination is not None:
         properties["destination"] = str(job.destination)
     if any(drive.state not in _NO_COPY_YET for drive in job.drives):
@@ -116,6 +128,8 @@ def _drive_to_json(drive: Drive) -> dict[str, object]:
         "skipped": books.skipped,
     }
     shown["tally"] = {key: _count(value) for key, value in parts.items()}
+    if drive.verified.total:
+        shown["verified"] = asdict(drive.verified)
     return shown
 
 
@@ -157,6 +171,19 @@ def _container(properties: Fields, key: str) -> ContainerName:
         return DEFAULT_DIAGNOSTICS
     with properties.at(key):
         return ContainerName.parse(text)
+
+
+def _treatment(properties: Fields) -> Treatment:
+    asked = properties.text("verify")
+    settings = {
+        "content_md5": properties.flag("contentMd5"),
+        "sha256": properties.flag("sha256"),
+        "file_facts": properties.flag("fileFacts", default=True),
+    }
+    tier = _choice(properties, "accessTier", AccessTier.HOT) if properties.text("accessTier") else None
+    with properties.at("verify"):
+        verification = Verification.parse(asked) if asked else None
+        return Treatment(verification, tier=tier, **settings)
 
 
 def _choice(properties: Fields, key: str, default: _Code) -> _Code:

@@ -54,11 +54,11 @@ class Fields:
             raise MalformedInput(f"{self.path(key)}: holds half a character (a lone surrogate)")
         return value
 
-    def flag(self, key: str) -> bool:
-        """True or false; absent and null are false."""
+    def flag(self, key: str, *, default: bool = False) -> bool:
+        """True or false; absent and null are ``default``."""
         value = self._values.get(key)
         if value is None:
-            return False
+            return default
         if not isinstance(value, bool):
             raise MalformedInput(f"{self.path(key)}: is neither true nor false")
         return value

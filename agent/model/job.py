@@ -12,6 +12,8 @@ from agent.model.identity import ContainerName, JobName, SerialNumber
 from agent.model.keys import Credential
 from agent.model.states import DriveState, JobState
 from agent.model.tally import Tally
+from agent.model.treatment import AS_USUAL, Treatment
+from agent.model.verification import NONE_VERIFIED, Depth, VerifiedCounts
 
 MAX_DRIVES = 10
 DEFAULT_DIAGNOSTICS = ContainerName("waimportexport")
@@ -71,6 +73,7 @@ class JobSpec:
     backup_manifest: bool = False
     allow_unencrypted: bool = False
     upload_streams: bool = False
+    treatment: Treatment = AS_USUAL
 
     def __post_init__(self) -> None:
         """Raises MalformedInput when the parts do not fit together."""
@@ -83,6 +86,8 @@ class JobSpec:
                 raise MalformedInput(
                     f"drive {drive.serial} has no manifest, so the job must name a destination for its files"
                 )
+            if drive.manifest_file is None and self.treatment.depth is Depth.MANIFEST:
+                raise MalformedInput(f"drive {drive.serial} has no manifest to verify its files by")
             if drive.credential is None and not self.allow_unencrypted:
                 raise MalformedInput(f"drive {drive.serial} has no BitLocker key")
             if drive.manifest_file is not None and self.upload_streams:
@@ -114,6 +119,7 @@ class Drive:
     error_log_uri: str | None = None
     verbose_log_uri: str | None = None
     manifest_uri: str | None = None
+    verified: VerifiedCounts = NONE_VERIFIED
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +139,7 @@ class Job:
     created: datetime
     updated: datetime
     upload_streams: bool = False
+    treatment: Treatment = AS_USUAL
 
     @property
     def percent_complete(self) -> int:

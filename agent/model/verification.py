@@ -85,3 +85,12 @@ class VerifiedCounts:
     readback: int = 0
     differ: int = 0
     unknown: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.transit + self.manifest + self.readback + self.differ + self.unknown
+
+
+NONE_VERIFIED = VerifiedCounts()
+"""That of a drive before its copy."""

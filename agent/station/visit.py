@@ -15,6 +15,7 @@ from agent.errors import IngestError, WorkerLost, from_name
 from agent.model.codes import DriveStatus
 from agent.model.job import Drive, Job
 from agent.model.states import DriveEvent, DriveState
+from agent.model.verification import VerifiedCounts
 from agent.station.mapfile import read_mapfile
 from agent.station.places import journal_of, spool_of
 from agent.telemetry import Log
@@ -199,6 +200,7 @@ class Visit:
             connections=settings.transfer.connections,
             block_bytes=settings.transfer.block_bytes,
             give_up_after_s=settings.transfer.give_up_after_s,
+            treatment=job.treatment,
         )
 
     async def _take(self, event: Mapping[str, Any]) -> None:
@@ -264,6 +266,7 @@ class Visit:
             error_log_uri=logs.get("error"),
             verbose_log_uri=logs.get("verbose"),
             manifest_uri=logs.get("manifest"),
+            verified=VerifiedCounts(**event["verified"]) if "verified" in event else None,
         )
         if failed_early:
             self.outcome = from_name(event["error"], event["detail"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from agent.errors import MalformedInput
 from agent.formats.jobrequest import job_to_json, read_job_request
+from agent.model.blobs import AccessTier
 from agent.model.codes import Disposition, LogLevel
 from agent.model.identity import ContainerName, JobName, SerialNumber
 from agent.model.job import DEFAULT_DIAGNOSTICS, Destination, Drive, Job, JobSpec
@@ -21,6 +23,8 @@ from agent.model.keys import Password, RecoveryPassword
 from agent.model.secrets import Secret
 from agent.model.states import DriveState, JobState
 from agent.model.tally import Count, Tally
+from agent.model.treatment import Treatment
+from agent.model.verification import Depth, Verification, VerifiedCounts
 
 SAMPLES = Path(__file__).parents[1] / "data/rest"
 NAME = JobName.parse("harbour-1")
@@ -85,8 +89,47 @@ def test_request_is_read_whole() -> None:
     assert not spec.allow_unencrypted
 
 
+def test_what_is_asked_for_each_blob_is_read_and_answered_again() -> None:
+    asked = {
+        "verify": "readback:7%",
+        "contentMd5": True,
+        "sha256": True,
+        "accessTier": "Cold",
+        "fileFacts": False,
+    }
+    spec = parsed(request(**asked), NAME)
+    wanted = Verification(Depth.READBACK, 7)
+    assert spec.treatment == Treatment(wanted, True, True, AccessTier.COLD, file_facts=False)
+    told: Any = job_to_json(replace(a_job(Drive(SerialNumber.parse("S 1"))), treatment=spec.treatment))
+    assert {key: told["properties"][key] for key in asked} == asked
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (
+            {"verify": "twice"},
+            "properties.verify: 'twice' is none of transit, manifest, readback, readback:N%",
+        ),
+        ({"verify": "readback:0%"}, "properties.verify: readback of 0 % of the files: 1 to 100 are possible"),
+        ({"verify": "transit:5%"}, "properties.verify: transit is done for all files"),
+        ({"verify": "readback", "accessTier": "Archive"}, "properties.verify: a blob in the tier Archive"),
+        ({"accessTier": "Lukewarm"}, "properties.accessTier: 'Lukewarm' is none of Hot, Cool, Cold, Archive"),
+        ({"sha256": "yes"}, "properties.sha256: is neither true nor false"),
+    ],
+)
+def test_what_cannot_be_done_for_a_blob_is_refused_with_its_field(wrong: dict[str, Any], said: str) -> None:
+    assert refused(request(**wrong)).startswith(said)
+
+
+def test_a_drive_without_a_manifest_cannot_be_verified_by_one() -> None:
+    data = request(drive(manifestFile=None, manifestHash=""), destination="data", verify="manifest")
+    assert refused(data).startswith("drive SMPL0001A has no manifest to verify its files by")
+
+
 def test_fields_that_are_left_out_have_the_services_defaults() -> None:
     spec = parsed(request(), NAME)
+    assert spec.treatment == Treatment()
     assert spec.diagnostics == DEFAULT_DIAGNOSTICS
     assert spec.log_level is LogLevel.ERROR
     assert spec.disposition is Disposition.NO_OVERWRITE
@@ -302,7 +345,10 @@ def test_answer_before_the_transfer_tells_nothing_of_a_transfer() -> None:
         ],
         "disposition": "rename",
         "allowUnencrypted": False,
-            "uploadStreams": False,
+        "uploadStreams": False,
+        "contentMd5": False,
+        "sha256": False,
+        "fileFacts": True,
         "created": "2024-02-03T12:00:00+00:00",
         "updated": "2024-02-03T12:00:00+00:00",
         "destination": "data/box/",
@@ -321,6 +367,7 @@ def test_answer_after_the_transfer_tells_it_in_the_services_words() -> None:
         error_log_uri="https://x/e.xml",
         verbose_log_uri="https://x/v.xml",
         manifest_uri="https://x/m.xml",
+        verified=VerifiedCounts(manifest=1, unknown=1),
     )
     answer: Any = job_to_json(a_job(done, state=JobState.PACKAGING))
     assert answer["properties"]["percentComplete"] == 100
@@ -343,6 +390,7 @@ def test_answer_after_the_transfer_tells_it_in_the_services_words() -> None:
                 "failed": {"files": 1, "bytes": 10},
                 "skipped": {"files": 1, "bytes": 10},
             },
+            "verified": {"transit": 0, "manifest": 1, "readback": 0, "differ": 0, "unknown": 1},
         }
     ]
 

@@ -20,6 +20,7 @@ from fixtures.bitlocker import make_volume as encrypt
 from fixtures.fve_ciphers import Cipher
 from fixtures.gpt import DATA_OFFSET_BYTES, MBR_OFFSET_BYTES, wrap_gpt, wrap_mbr
 from fixtures.images import base_image
+from tests.fuzz.maker.attacks import ATTACKS, size_of
 from tests.fuzz.maker.clusters import Shape
 from tests.fuzz.maker.files import make_volume
 from tests.fuzz.maker.tables import LOGICAL_OFFSET_BYTES, wrap_logical
@@ -42,6 +43,11 @@ class Base:
     made: MadeVolume | None = field(default=None, repr=False)
     credential: Credential | None = field(default=None, repr=False)
     files: dict[str, bytes] = field(default_factory=dict, repr=False)
+    size_bytes: int = 0
+    """Of the drive; behind what ``disk`` holds of it there are zeros."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size_bytes", self.size_bytes or len(self.disk))
 
     @property
     def volume(self) -> bytes:
@@ -83,7 +89,7 @@ def _in_table(inner: str, wrap: Callable[[bytes, int], bytes], offset: int) -> C
     def make(name: str) -> Base:
         held = base(inner)
         disk = wrap(held.volume, held.sector_size)
-        return Base(name, held.ntfs, disk, offset, held.sector_size, held.made, held.credential, held.files)
+        return replace(held, name=name, disk=disk, offset=offset, size_bytes=len(disk))
 
     return make
 
@@ -133,6 +139,11 @@ def _committed(image: str, sector_size: int = 512) -> Callable[[str], Base]:
     return make
 
 
+def _attack(name: str) -> Base:
+    data = ATTACKS[name]()
+    return Base(name, data, data, size_bytes=size_of(data))
+
+
 _BASES: dict[str, Callable[[str], Base]] = {
     **dict.fromkeys(_SHAPES, _plain),
     "gpt": _in_table("plain", _gpt, DATA_OFFSET_BYTES),
@@ -149,3 +160,5 @@ _BASES: dict[str, Callable[[str], Base]] = {
 }
 
 NAMES = tuple(_BASES)
+
+_BASES |= dict.fromkeys(ATTACKS, _attack)

@@ -13,15 +13,22 @@ class CheckedDrive:
     is a check that is missing.
     """
 
-    def __init__(self, data: bytearray, sector_size: int, bad: tuple[tuple[int, int], ...] = ()) -> None:
-        self.size_bytes = len(data)
+    def __init__(
+        self,
+        data: bytearray,
+        sector_size: int,
+        bad: tuple[tuple[int, int], ...] = (),
+        size_bytes: int | None = None,
+    ) -> None:
+        """Past the end of ``data``, up to ``size_bytes``, there are zeros."""
+        self.size_bytes = len(data) if size_bytes is None else size_bytes
         self.sector_size = sector_size
         self.reads = 0
         self.bytes_read = 0
         self.wrong: list[str] = []
         self._data = data
         self._bad = bad
-        self._allowed = range(len(data) + 1)
+        self._allowed = range(self.size_bytes + 1)
 
     def confine(self, start: int, size_bytes: int) -> None:
         """From now on only this part may be asked for."""
@@ -44,7 +51,9 @@ class CheckedDrive:
                 raise UnreadableSectors(start, size)
         self.reads += 1
         self.bytes_read += length
-        buffer[:] = self._data[offset:end]
+        held = self._data[offset:end]
+        buffer[: len(held)] = held
+        buffer[len(held) :] = bytes(length - len(held))
 
     def _blame(self, why: str) -> None:
         if len(self.wrong) < 10:

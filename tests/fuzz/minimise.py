@@ -37,7 +37,7 @@ def minimised(image: Image, finding: Finding, workers: Workers) -> Image:
 
 def smaller(image: Image, shows: Shows) -> Image:
     """Without the cut, then with fewer patches, then with shorter ones, each while ``shows`` says yes."""
-    whole = replace(image, size_bytes=len(base(image.base).disk))
+    whole = replace(image, size_bytes=base(image.base).size_bytes)
     if image.size_bytes != whole.size_bytes and shows(whole):
         image = whole
     for bad in image.bad:

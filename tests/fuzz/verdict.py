@@ -60,7 +60,7 @@ def judge(image: Image) -> Verdict:
     chosen = base(image.base)
     data = image.data(chosen.disk)
     before = zlib.crc32(data)
-    drive = CheckedDrive(data, chosen.sector_size, image.bad)
+    drive = CheckedDrive(data, chosen.sector_size, image.bad, image.size_bytes)
     trail = Trail()
     finding: Finding | None = None
     try:

@@ -26,7 +26,7 @@ LIMIT_S = 30.0
 START_LIMIT_S = 120.0
 """A worker that is not ready by then is no finding but a broken station."""
 
-BATCH = 16
+BATCH = 4
 _SPAWN = get_context("spawn")
 _FRAME = re.compile(r'File "(.+?)", line (\d+) in (\S+)')
 

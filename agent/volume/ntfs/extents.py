@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from agent.errors import NtfsDamaged
@@ -13,23 +13,28 @@ from agent.volume.ntfs.record import Attribute
 from agent.volume.ntfs.runlist import MAX_STREAM_BYTES, Extent, Run, decode_runs, to_extents
 
 MAX_RUNS = 1_000_000
-"""Of one attribute. A file in more pieces is not read: its list alone would fill the memory."""
+"""Of one file. One in more pieces is not read: its list alone would fill the memory."""
 
 _ZEROS = bytes(1 << 20)
 
 
-def map_extents(instances: Sequence[Attribute], geometry: Geometry) -> tuple[Extent, ...]:
+def map_extents(
+    instances: Sequence[Attribute], geometry: Geometry, max_runs: int | None = None
+) -> tuple[Extent, ...]:
     """The extents of a mapped attribute from all its instances, in whatever order.
 
-    Raises NtfsDamaged when the instances overlap or leave a gap, or map more than the volume holds.
+    Raises NtfsDamaged when the instances overlap or leave a gap, or map more than the volume holds, or
+    hold more than ``max_runs`` runs (MAX_RUNS if not given).
     """
+    runs: Iterable[Run]
     if len(instances) == 1 and not instances[0].first_vcn:
-        runs = _runs(instances[0], geometry)
-        if len(runs) == 1 and runs[0][0] is not None:
+        runs = only = _runs(instances[0], geometry)
+        if len(only) == 1 and only[0][0] is not None:
             # Most files are one run, which was checked against the volume when it was decoded.
-            return ((runs[0][0] * geometry.cluster_size, runs[0][1] * geometry.cluster_size),)
+            return ((only[0][0] * geometry.cluster_size, only[0][1] * geometry.cluster_size),)
+        _check_count(len(only), max_runs)
     else:
-        runs = _joined(instances, geometry)
+        runs = _joined(instances, geometry, max_runs)
     extents = to_extents(runs, geometry.cluster_size)
     if sum(length for offset, length in extents if offset is not None) > geometry.volume_bytes:
         raise NtfsDamaged(f"the runlists map more than the {geometry.volume_bytes} bytes of the volume")
@@ -44,17 +49,22 @@ def _runs(instance: Attribute, geometry: Geometry) -> list[Run]:
     )
 
 
-def _joined(instances: Sequence[Attribute], geometry: Geometry) -> list[Run]:
-    runs: list[Run] = []
-    next_vcn = 0
+def _joined(instances: Sequence[Attribute], geometry: Geometry, max_runs: int | None) -> Iterator[Run]:
+    next_vcn = count = 0
     for instance in sorted(instances, key=lambda each: each.first_vcn):
         if not instance.mapped or instance.first_vcn != next_vcn:
             raise NtfsDamaged(f"a runlist begins at cluster {instance.first_vcn}, not at {next_vcn}")
-        runs += _runs(instance, geometry)
+        runs = _runs(instance, geometry)
         next_vcn += instance.clusters
-        if len(runs) > MAX_RUNS:
-            raise NtfsDamaged(f"the runlists hold more than {MAX_RUNS} runs")
-    return runs
+        count += len(runs)
+        _check_count(count, max_runs)
+        yield from runs
+
+
+def _check_count(runs: int, max_runs: int | None) -> None:
+    limit = MAX_RUNS if max_runs is None else max_runs
+    if runs > limit:
+        raise NtfsDamaged(f"the runlists hold more than {limit} runs")
 
 
 class ExtentMap:

@@ -7,13 +7,13 @@ Source: libyal, NTFS, sections "The standard information attribute", "The file n
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from agent.errors import NtfsDamaged
 from agent.volume.ntfs.entry import StreamKind, StreamRef
-from agent.volume.ntfs.extents import map_extents
+from agent.volume.ntfs.extents import MAX_RUNS, map_extents
 from agent.volume.ntfs.record import (
     COMPRESSED,
     DIRECTORY,
@@ -117,14 +117,23 @@ def build_streams(
     if len(data) == 1:
         ((name, instances),) = data.items()
         return (_build_stream(record, name, instances, table, why, reparse_tag),)
-    return tuple(_build_stream(record, name, data[name], table, why, reparse_tag) for name in sorted(data))
+    return tuple(_build_each(record, facts, table, why, reparse_tag))
+
+
+def _build_each(
+    record: Record, facts: FileFacts, table: MasterFileTable, why: str | None, reparse_tag: int | None
+) -> Iterator[StreamRef]:
+    """By name. The pieces of all streams together are bounded: a file may have thousands of streams."""
+    left = MAX_RUNS
+    for name in sorted(facts.data):
+        stream = _build_stream(record, name, facts.data[name], table, why, reparse_tag, left)
+        left -= len(stream.extents)
+        yield stream
 
 
 def _wof_streams(record: Record, facts: FileFacts, table: MasterFileTable) -> tuple[StreamRef, ...]:
     """What the content is packed in is no stream of its own, as Windows shows it, unless it is damaged."""
-    streams = {
-        name: _build_stream(record, name, facts.data[name], table, None, None) for name in sorted(facts.data)
-    }
+    streams = {each.name: each for each in _build_each(record, facts, table, None, None)}
     if "" in streams:
         reparse = table.value(facts.reparse, MAX_REPARSE_BYTES)
         streams[""] = content_of(streams[""], streams.get(PACKED_STREAM), reparse)
@@ -143,6 +152,7 @@ def _build_stream(
     table: MasterFileTable,
     why: str | None,
     reparse_tag: int | None,
+    max_runs: int | None = None,
 ) -> StreamRef:
     number, sequence = record.number, record.sequence
     head = instances[0]
@@ -166,7 +176,7 @@ def _build_stream(
             kind, unit = StreamKind.COMPRESSED, _unit_bytes(head, table.geometry.cluster_size)
         elif flags & SPARSE:
             kind = StreamKind.SPARSE
-        extents = map_extents(instances, table.geometry)
+        extents = map_extents(instances, table.geometry, max_runs)
         if (extents[0][1] if len(extents) == 1 else sum(length for _, length in extents)) < size:
             raise NtfsDamaged(f"the runlist maps less than the {size} bytes of the stream")
     except NtfsDamaged as damage:

@@ -179,17 +179,16 @@ class MasterFileTable:
         # Records are looked at as they come, so that a list which lies is not followed to its end.
         held: dict[int, list[Attribute]] = {}
         wanted: dict[int, set[tuple[int, int]]] = {}
-        lines = 0
-        for entry in self.attribute_list(base, own):
+        for lines, entry in enumerate(self.attribute_list(base, own), 1):
+            # What is not read here (security, extended attributes) may fill some records that are not held.
+            if lines > (len(held) + _UNREAD_RECORDS) * self._max_attributes:
+                raise NtfsDamaged(f"MFT record {base.number} lists more attributes than its records can hold")
             if entry.type not in _LISTED:
                 continue
-            lines += 1
             if entry.reference not in held:
                 held[entry.reference] = self._segment(base, entry.reference, near).attributes()
                 wanted[entry.reference] = set()
             wanted[entry.reference].add((entry.type, entry.id))
-            if lines > len(held) * self._max_attributes:
-                raise NtfsDamaged(f"MFT record {base.number} lists more attributes than its records can hold")
         found: list[Attribute] = []
         for reference, keys in wanted.items():
             listed = [each for each in held[reference] if (each.type, each.id) in keys]
@@ -282,6 +281,7 @@ class MasterFileTable:
             return lost + self._fill(first + half, block[half * size :])
 
 
+_UNREAD_RECORDS = 8
 _LISTED = frozenset(int(kind) for kind in AttributeType) - {int(AttributeType.ATTRIBUTE_LIST)}
 
 

@@ -14,6 +14,7 @@ class Shape:
 
     ``records`` is the length of $MFT. Directories get the numbers from ``first_directory`` on, so that a
     pass over the table meets them after what lies in them; 0: as they come. ``depth`` of them are nested.
+    Of a volume with ``stored_bytes`` only its beginning is made; the rest of it is zeros.
     """
 
     size_bytes: int = 2 << 20
@@ -25,6 +26,7 @@ class Shape:
     records: int = 192
     first_directory: int = 0
     depth: int = 8
+    stored_bytes: int = 0
 
 
 class Clusters:
@@ -32,7 +34,7 @@ class Clusters:
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
-        self.image = bytearray(shape.size_bytes)
+        self.image = bytearray(shape.stored_bytes or shape.size_bytes)
         self.sectors = shape.size_bytes // shape.sector_size - 1
         self.count = self.sectors * shape.sector_size // shape.cluster_size
         self.next = self.needed(8192)
@@ -45,7 +47,7 @@ class Clusters:
         """The first of ``count`` new clusters. Raises ValueError when the volume is full."""
         first = self.next
         self.next += count + 1
-        if self.next > self.count:
+        if self.next > min(self.count, len(self.image) // self.shape.cluster_size):
             raise ValueError("the volume is full")
         return first
 

@@ -205,7 +205,8 @@ class VolumeMaker:
             record_size=shape.record_size,
             index_size=shape.index_size,
         )
-        for at in (0, shape.size_bytes - shape.sector_size):
+        backup = shape.size_bytes - shape.sector_size
+        for at in (0, backup) if backup < len(image) else (0,):
             image[at : at + 512] = boot
 
 

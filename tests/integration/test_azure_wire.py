@@ -286,6 +286,22 @@ async def test_a_send_on_which_nothing_moves_is_cut(tls: Certificates | None) ->
     buffer.extend(b"a buffer with a view on it cannot grow")
 
 
+async def test_a_line_that_is_slow_and_moves_is_not_cut(tls: Certificates | None) -> None:
+    def slow(peer: Peer) -> None:
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 128 << 10)
+        _, headers = peer.head()
+        for _ in range(15):
+            peer.take(256 << 10)
+            threading.Event().wait(0.1)
+        peer.take(int(headers["content-length"]) - 15 * (256 << 10))
+        peer.say(CREATED)
+
+    with serving(slow, tls=tls) as server:
+        async with connected(server.endpoint, read_timeout_s=0.5) as store:
+            await stage(store, bytes(LARGE_BYTES))
+    assert server.connections == 1
+
+
 async def test_an_answer_in_drops_is_cut_at_its_deadline() -> None:
     def dripping(peer: Peer) -> None:
         peer.request()
@@ -404,8 +420,18 @@ async def test_closing_the_store_ends_what_is_under_way_and_its_threads() -> Non
 BROKEN: list[tuple[str, bytes, type[IngestError], str]] = [
     ("another protocol", b"SSH-2.0-OpenSSH_9.6\r\n\r\n", BlobRequestFailed, "does not begin as HTTP/1.1"),
     ("endless head", b"HTTP/1.1 201 Created\r\nx: " + b"y" * 40_000, BlobRequestFailed, "longer than 32768"),
-    ("many headers", b"HTTP/1.1 201 Created\r\n" + b"a: b\r\n" * 101 + b"\r\n", BlobRequestFailed, "100"),
-    ("no colon", b"HTTP/1.1 201 Created\r\nnonsense\r\n\r\n", BlobRequestFailed, "header 1 is malformed"),
+    (
+        "many headers",
+        b"HTTP/1.1 201 Created\r\n" + b"".join(b"h%d: x\r\n" % n for n in range(101)) + b"\r\n",
+        BlobRequestFailed,
+        "more than 100 headers",
+    ),
+    (
+        "no colon",
+        b"HTTP/1.1 201 Created\r\na: b\r\nnonsense\r\n\r\n",
+        BlobRequestFailed,
+        "header 2 is malformed",
+    ),
     ("two lengths", CREATED[:-2] + b"Content-Length: 1\r\n\r\n", BlobRequestFailed, "two different"),
     ("cut in the head", b"HTTP/1.1 201 Created\r\nConte", StoreUnreachable, "broke off"),
     ("cut in the body", b"HTTP/1.1 403 No\r\nContent-Length: 9\r\n\r\n<", StoreUnreachable, "broke off"),

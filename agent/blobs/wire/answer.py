@@ -21,7 +21,9 @@ MAX_INTERIM_ANSWERS = 8
 RECEIVE_BYTES = 8 << 10
 
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [^\r\n\0]*)?\Z")
-_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_HEADER = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++:[^\r\n\0]*+"
+_HEADERS = re.compile(rf"{_HEADER}(?:\r\n{_HEADER})*+\Z")
+_BEGINNING = re.compile(rf"(?:{_HEADER}\r\n)*+")
 _LENGTH = re.compile(rb"[0-9]{1,18}\Z")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n\0]*)?\Z")
 _NO_BODY = frozenset({204, 304})
@@ -48,25 +50,41 @@ class Answer:
 
 def parse_head(data: bytes) -> Head:
     """The head without the empty line at its end. Raises BadAnswer."""
-    first, *lines = data.split(b"\r\n")
+    first, _, rest = data.partition(b"\r\n")
     status_line = _STATUS.match(first)
     if status_line is None:
         raise BadAnswer("it does not begin as HTTP/1.1 does")
-    if len(lines) > MAX_HEADERS:
-        raise BadAnswer(f"it has more than {MAX_HEADERS} headers")
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, colon, value = line.partition(b":")
-        if not colon or _NAME.match(name) is None or b"\n" in value or b"\r" in value or b"\0" in value:
-            raise BadAnswer(f"header {len(headers) + 1} is malformed")
-        key, text = name.decode("ascii").lower(), value.strip(b" \t").decode("latin-1")
-        known = headers.get(key)
-        if known is not None and known != text and key in ("content-length", "transfer-encoding"):
-            raise BadAnswer(f"it has two different {key} headers")
-        headers[key] = text if known is None or known == text else f"{known}, {text}"
+    headers = _headers(rest.decode("latin-1"))
     connection = headers.get("connection", "").lower()
     is_last = "close" in connection or (status_line[1] == b"0" and "keep-alive" not in connection)
     return Head(int(status_line[2]), headers, is_last)
+
+
+def _headers(text: str) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    if not text:
+        return headers
+    lines = text.split("\r\n")
+    if len(lines) > MAX_HEADERS:
+        raise BadAnswer(f"it has more than {MAX_HEADERS} headers")
+    if _HEADERS.match(text) is None:
+        good = _BEGINNING.match(text)
+        number = good[0].count("\n") + 1 if good else 1
+        raise BadAnswer(f"header {number} is malformed")
+    for line in lines:
+        key, _, value = line.partition(":")
+        key, value = key.lower(), value.strip(" \t")
+        headers[key] = value if key not in headers else _joined(key, headers[key], value)
+    return headers
+
+
+def _joined(key: str, first: str, second: str) -> str:
+    """Of one header twice. The framing headers may say the same thing twice, and nothing else."""
+    if first == second:
+        return first
+    if key in ("content-length", "transfer-encoding"):
+        raise BadAnswer(f"it has two different {key} headers")
+    return f"{first}, {second}"
 
 
 class Incoming:

@@ -1,7 +1,8 @@
 """One keep-alive connection: sends a request from the buffers it lies in, and reads the answer.
 
-It belongs to one thread at a time and blocks it; only ``cut`` may come from another. There are no
-timeouts on the socket, which would cost a system call each: whoever watches ``moved_at`` cuts.
+It belongs to one thread at a time and blocks it; only ``acked_bytes`` and ``cut`` may be called by
+another. There are no timeouts on the socket: they would cost a system call each, and know nothing of
+what the kernel still holds. Whoever sees that ``acked_bytes`` stands still cuts.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import select
 import socket
 import ssl
-import time
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
@@ -26,8 +27,14 @@ JOIN_BYTES = 32 << 10
 """Over TLS, up to here one record and one system call are cheaper than no copy."""
 
 
+_TCP_INFO_BYTES = 128
+_BYTES_ACKED = struct.Struct("=Q")
+_BYTES_ACKED_AT = 120
+"""Of struct tcp_info (linux/tcp.h): tcpi_bytes_acked."""
+
+
 class Connection:
-    """Over an open socket without timeout. ``moved_at`` is when it last sent something, or began to wait."""
+    """Over an open TCP socket without timeout."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -36,7 +43,6 @@ class Connection:
         self._arrival = select.poll()
         self._arrival.register(sock, select.POLLIN)
         self._ended: str | None = None
-        self.moved_at = time.monotonic()
         self.is_fresh = True
         """No request was answered on it yet."""
         self.is_cut = False
@@ -54,7 +60,6 @@ class Connection:
         BadAnswer.
         """
         self.is_spent = True
-        self.moved_at = time.monotonic()
         try:
             early = self._send(head, body)
         except OSError as trouble:
@@ -65,6 +70,15 @@ class Connection:
         self.is_fresh = False
         self.is_spent = answer.is_last or not self._incoming.is_empty
         return answer
+
+    def acked_bytes(self) -> int:
+        """How much of all that was ever sent has arrived."""
+        try:
+            info = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+        except OSError:
+            return 0
+        acked: int = _BYTES_ACKED.unpack_from(info, _BYTES_ACKED_AT)[0]
+        return acked
 
     def cut(self, reason: str) -> None:
         """End at once whatever is under way on it; what has arrived can still be read."""
@@ -88,7 +102,6 @@ class Connection:
                 self._send_tls(window)
             else:
                 self._send_plain(window)
-            self.moved_at = time.monotonic()
         return None
 
     def _send_plain(self, window: list[memoryview]) -> None:

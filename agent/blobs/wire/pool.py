@@ -28,22 +28,41 @@ class _Job:
 
     ``connection`` is the one that a thread sends it by, and None before and after; it and
     ``is_dropped`` change under the pool's lock. Without a connection nobody reads from ``body``.
+    ``moved_at`` is when ``acked_bytes`` was last seen to change.
     """
 
-    __slots__ = ("body", "connection", "future", "head", "is_dropped", "is_over", "outcome")
+    __slots__ = (
+        "acked_bytes",
+        "body",
+        "connection",
+        "future",
+        "head",
+        "is_dropped",
+        "is_over",
+        "moved_at",
+        "outcome",
+    )
 
     def __init__(self, head: bytes, body: Sequence[memoryview], future: asyncio.Future[None]) -> None:
         self.head, self.body, self.future = head, body, future
         self.outcome: Answer | Exception = NoAnswer("the store was closed")
         self.connection: Connection | None = None
         self.is_dropped = self.is_over = False
+        self.acked_bytes, self.moved_at = -1, 0.0
+
+    def is_stalled(self, now: float, stall_s: float) -> bool:
+        """Nothing of it arrived for so long, and no answer came."""
+        acked_bytes = self.connection.acked_bytes() if self.connection else -1
+        if acked_bytes != self.acked_bytes:
+            self.acked_bytes, self.moved_at = acked_bytes, now
+        return now - self.moved_at >= stall_s
 
 
 class Pool:
     """At most ``connections`` at once; made within a running event loop.
 
-    A connection on which nothing moves for ``stall_s`` seconds is cut: nothing can be sent, or the
-    whole answer does not come.
+    A connection is cut when for ``stall_s`` seconds nothing of the request arrives at the other end,
+    nor the whole answer at ours. However slow the line, what moves is let be.
     """
 
     def __init__(self, dial: Callable[[], Connection], connections: int, stall_s: float) -> None:
@@ -118,10 +137,10 @@ class Pool:
 
     def _cut_stalled(self) -> None:
         self._watch = self._loop.call_later(self._tick_s, self._cut_stalled) if self._open_jobs else None
-        eldest = time.monotonic() - self._stall_s
+        now = time.monotonic()
         with self._lock:
             for job in self._busy:
-                if job.connection is not None and job.connection.moved_at < eldest:
+                if job.connection is not None and job.is_stalled(now, self._stall_s):
                     job.connection.cut("timed out")
 
     async def _drop(self, job: _Job) -> None:

@@ -1,27 +1,63 @@
-"""The one retry layer: weather is waited for, everything else is an answer."""
+"""The one retry layer: weather is waited for, everything else is an answer.
+
+That a request may be sent twice is safe for all that is sent here: a block and a page land where they
+landed before, and what makes a blob visible is decided by the store's conditions and told from another's
+by its marker (see ``agent.transfer.sender``).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
-from agent.errors import ChecksumMismatch, IngestError, StoreUnreachable
+from agent.errors import ChecksumMismatch, IngestError, StoreRefused, StoreThrottled, StoreUnreachable
+from agent.transfer.deadlines import Deadlines
+from agent.transfer.pace import Pace
 
 T = TypeVar("T")
 
-REQUEST_TIMEOUT_S = 120.0
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 10.0
+LONGEST_THROTTLED_PAUSE_S = 2.0
+"""How many go at once is the pace's to say; a throttled request only makes room for others."""
+
 CHECKSUM_TRIES = 5
+TELL_EVERY_S = 30.0
+
+
+class Renewal(Protocol):
+    """Another credential, when the store refuses the one in use."""
+
+    @property
+    def generation(self) -> int:
+        """Counts the credentials that were in use."""
+        ...
+
+    async def renew(self, refused: int) -> bool:
+        """Whether there is another credential now than the one of generation ``refused``. Bounded in time."""
+        ...
+
+
+@dataclass(slots=True)
+class _Tries:
+    """Of one call. It gives up at ``end_at``, counted from its first failure, waits for a turn apart."""
+
+    pause: float
+    checksums: int = 0
+    cuts: int = 0
+    end_at: float | None = None
+    is_renewed: bool = False
 
 
 class Patience:
-    """Calls the store until it answers, for at most ``give_up_after_s`` seconds a call.
+    """Calls the store until it answers, for at most ``give_up_after_s`` seconds from the first failure.
 
-    An error that is not retriable is raised at once. ``hurry`` set (the transfer is to stop) ends
-    all waiting: the next retriable error is raised.
+    An error that is not retriable is raised at once; only a refused credential is tried once more when
+    ``renewal`` has another. ``hurry`` set (the transfer is to stop) ends all waiting: the next retriable
+    error is raised. Every request has a deadline; one that is cut by it counts as unanswered.
     """
 
     def __init__(
@@ -29,45 +65,107 @@ class Patience:
         give_up_after_s: float,
         hurry: asyncio.Event,
         told: Callable[[str], None] = lambda detail: None,
+        *,
+        pace: Pace | None = None,
+        renewal: Renewal | None = None,
     ) -> None:
-        """``told`` hears, once an outage, what is being waited for."""
+        """``told`` hears what is being waited for: when an outage begins, and now and then while it lasts."""
         self._give_up_after_s = give_up_after_s
         self._hurry = hurry
         self._told = told
+        self._pace = pace or Pace.alone(hurry)
+        self._renewal = renewal
+        self._deadlines = Deadlines()
+        self._told_at = float("-inf")
+        self._untold = 0
         self.waiting_for: str | None = None
         """What is being waited for, for the screen; None in good weather."""
+        self.cut_requests = 0
+        """Requests that were cut by their deadline."""
+        self.throttled_requests = 0
+        """Requests that the service had no room for."""
 
-    async def call(self, request: Callable[[], Awaitable[T]]) -> T:
-        """The answer, or the IngestError that says why there is none."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._give_up_after_s
-        pause, checksum_tries = FIRST_PAUSE_S, 0
+    async def call(self, request: Callable[[], Awaitable[T]], body_bytes: int = 0) -> T:
+        """The answer, or the IngestError that says why there is none. ``body_bytes`` are sent with it."""
+        tries = _Tries(FIRST_PAUSE_S)
         while True:
+            generation = self._renewal.generation if self._renewal is not None else 0
+            asked_at = _now()
+            begun = await self._pace.begin(body_bytes)
+            if tries.end_at is not None:
+                tries.end_at += begun - asked_at
             try:
-                answer = await self._once(request)
+                answer = await self._once(request, body_bytes, begun, tries)
             except IngestError as error:
-                checksum_tries += isinstance(error, ChecksumMismatch)
-                give_up = loop.time() + pause > deadline
-                if error.retriable and self._hurry.is_set():
-                    raise StoreUnreachable(f"stopped while waiting: {error.detail}") from None
-                if not error.retriable or give_up or checksum_tries >= CHECKSUM_TRIES:
-                    raise
-                if self.waiting_for is None:
-                    self._told(error.detail)
-                self.waiting_for = error.detail
+                if await self._is_renewed(error, tries, generation):
+                    continue
+                self._weigh(error, tries)
+                self._notice(error)
             else:
                 self.waiting_for = None
                 return answer
-            await self._pause(pause)
-            pause = min(pause * 2, LONGEST_PAUSE_S)
+            await self._pause(tries.pause)
+            tries.pause = min(tries.pause * 2, LONGEST_PAUSE_S)
 
-    @staticmethod
-    async def _once(request: Callable[[], Awaitable[T]]) -> T:
+    async def _once(
+        self, request: Callable[[], Awaitable[T]], body_bytes: int, begun: float, tries: _Tries
+    ) -> T:
+        failed: IngestError | None = None
+        limit_s = self._deadlines.seconds(body_bytes, tries.cuts)
         try:
-            async with asyncio.timeout(REQUEST_TIMEOUT_S):
-                return await request()
+            async with asyncio.timeout(limit_s):
+                answer = await request()
         except TimeoutError:
-            raise StoreUnreachable(f"no answer within {REQUEST_TIMEOUT_S:.0f} s") from None
+            tries.cuts += 1
+            self.cut_requests += 1
+            self._deadlines.missed()
+            what = f"{body_bytes} bytes were" if body_bytes else "a request was"
+            failed = StoreUnreachable(f"{what} not answered within {limit_s:.0f} s, and cut off")
+        except IngestError as error:
+            failed = error
+            raise
+        finally:
+            self._end(begun, failed)
+        if failed is not None:
+            raise failed
+        self._deadlines.met(body_bytes, _now() - begun)
+        return answer
+
+    def _end(self, begun: float, failed: IngestError | None) -> None:
+        refused = failed is not None and failed.retriable and not isinstance(failed, ChecksumMismatch)
+        self.throttled_requests += isinstance(failed, StoreThrottled)
+        # Set on StoreThrottled where the service said so; see agent.blobs.azure_errors.
+        asked: float | None = getattr(failed, "retry_after_s", None)
+        self._pace.end(begun, refused=refused, retry_after_s=asked or 0.0)
+
+    async def _is_renewed(self, error: IngestError, tries: _Tries, generation: int) -> bool:
+        if self._renewal is None or tries.is_renewed or not isinstance(error, StoreRefused):
+            return False
+        tries.is_renewed = await self._renewal.renew(generation)
+        return tries.is_renewed
+
+    def _weigh(self, error: IngestError, tries: _Tries) -> None:
+        """Raise the error when it is an answer, or when it is enough."""
+        if not error.retriable:
+            raise error
+        if self._hurry.is_set():
+            raise StoreUnreachable(f"stopped while waiting: {error.detail}") from None
+        tries.checksums += isinstance(error, ChecksumMismatch)
+        if isinstance(error, StoreThrottled):
+            tries.pause = min(tries.pause, LONGEST_THROTTLED_PAUSE_S)
+        if tries.end_at is None:
+            tries.end_at = _now() + self._give_up_after_s
+        if tries.checksums >= CHECKSUM_TRIES or _now() + tries.pause > tries.end_at:
+            raise error
+
+    def _notice(self, error: IngestError) -> None:
+        self.waiting_for = error.detail
+        self._untold += 1
+        if _now() - self._told_at < TELL_EVERY_S:
+            return
+        more = f" ({self._untold} requests since this was told last)" if self._untold > 1 else ""
+        self._told(f"{error.detail}{more}")
+        self._told_at, self._untold = _now(), 0
 
     async def _pause(self, seconds: float) -> None:
         jittered = seconds * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, no secret
@@ -75,3 +173,7 @@ class Patience:
             await asyncio.wait_for(self._hurry.wait(), jittered)
         except TimeoutError:
             return
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass
 
 from agent.blobs.crc64 import combine, crc64
+from agent.blobs.rules import body_length
 from agent.blobs.store import BlobStore, Body
 from agent.errors import BlobAlreadyExists, BlobNotFound, StoreThrottled, StoreUnreachable
 from agent.formats.rename import rename
@@ -54,9 +55,9 @@ class Sender:
         self._room = asyncio.Semaphore(connections)
         self._containers: dict[ContainerName, asyncio.Task[None]] = {}
 
-    async def _call(self, request: Callable[[], Awaitable[None]]) -> None:
+    async def _call(self, request: Callable[[], Awaitable[None]], body_bytes: int = 0) -> None:
         async with self._room:
-            await self._patience.call(request)
+            await self._patience.call(request, body_bytes)
 
     async def ensure_container(self, container: ContainerName) -> None:
         """Make the container; asked of the store once."""
@@ -71,6 +72,7 @@ class Sender:
         return await self._place(
             target,
             lambda name, replace: self._store.put_blob(name, body, crc64, target.attributes, replace=replace),
+            body_length(body),
         )
 
     async def create_pages(self, target: Target) -> Placed:
@@ -83,20 +85,22 @@ class Sender:
         )
         return Placed(placed.name, placed.status)
 
-    async def _place(self, target: Target, put: Callable[[BlobName, bool], Awaitable[None]]) -> Placed:
+    async def _place(
+        self, target: Target, put: Callable[[BlobName, bool], Awaitable[None]], body_bytes: int = 0
+    ) -> Placed:
         await self.ensure_container(target.name.container)
         for n in range(1, MAX_RENAMES + 1):
             name = _nth(target.name, n)
             status = DispositionStatus.CREATED if n == 1 else DispositionStatus.RENAMED
             try:
-                await self._call(lambda name=name: put(name, False))  # type: ignore[misc]
+                await self._call(lambda name=name: put(name, False), body_bytes)  # type: ignore[misc]
             except BlobAlreadyExists:
                 if await self._is_ours(name, target):
                     return Placed(name, _of_an_earlier_try(target, status), is_there=True)
                 if target.disposition is Disposition.NO_OVERWRITE:
                     return Placed(name, DispositionStatus.SKIPPED)
                 if target.disposition is Disposition.OVERWRITE:
-                    await self._call(lambda name=name: put(name, True))  # type: ignore[misc]
+                    await self._call(lambda name=name: put(name, True), body_bytes)  # type: ignore[misc]
                     return Placed(name, DispositionStatus.OVERWRITTEN)
             else:
                 return Placed(name, status)
@@ -135,15 +139,17 @@ class Sender:
 
     async def put_block(self, name: BlobName, block_id: str, body: Body, crc64: int) -> None:
         """Stage one block."""
-        await self._call(lambda: self._store.put_block(name, block_id, body, crc64))
+        await self._call(lambda: self._store.put_block(name, block_id, body, crc64), body_length(body))
 
     async def put_page(self, name: BlobName, offset: int, body: Body, crc64: int) -> None:
         """Write one range of pages."""
-        await self._call(lambda: self._store.put_page(name, offset, body, crc64))
+        await self._call(lambda: self._store.put_page(name, offset, body, crc64), body_length(body))
 
     async def put_report(self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes) -> None:
         """One of our own logs, whose name nobody else uses."""
-        await self._call(lambda: self._store.put_blob(name, body, crc64, attributes, replace=True))
+        await self._call(
+            lambda: self._store.put_blob(name, body, crc64, attributes, replace=True), body_length(body)
+        )
 
     async def commit_report(self, name: BlobName, ids: Sequence[str], attributes: BlobAttributes) -> None:
         """A log that was staged in blocks."""

@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
-from agent.errors import ChecksumMismatch, LeasePresent, StoreThrottled, StoreUnreachable
+from agent.errors import ChecksumMismatch, LeasePresent, StoreRefused, StoreThrottled, StoreUnreachable
 from agent.transfer import patience as module
 from agent.transfer.patience import CHECKSUM_TRIES, Patience
+from tests.kit import clock
 
 
 @pytest.fixture(autouse=True)
@@ -69,3 +70,83 @@ async def test_a_stop_ends_the_waiting() -> None:
     hurry.set()
     with pytest.raises(StoreUnreachable):
         await asyncio.wait_for(waiting, 5)
+
+
+async def test_throttling_is_waited_for_while_it_lasts_and_the_service_is_heard() -> None:
+    async def scene() -> None:
+        errors = [StoreThrottled("busy") for _ in range(30)]
+        vars(errors[0])["retry_after_s"] = 20.0
+        store = _Store(*errors)
+        patience = Patience(600, asyncio.Event())
+        begun = asyncio.get_running_loop().time()
+        assert await patience.call(store.request) == "answer"
+        assert asyncio.get_running_loop().time() - begun >= 20
+        assert patience.throttled_requests == 30
+
+    await asyncio.to_thread(clock.run, scene())
+
+
+async def test_a_request_that_stalls_is_cut_told_and_sent_again() -> None:
+    async def scene() -> None:
+        told: list[str] = []
+        stalls = 2
+
+        async def request() -> str:
+            nonlocal stalls
+            if stalls:
+                stalls -= 1
+                await asyncio.sleep(1e6)
+            return "answer"
+
+        patience = Patience(300, asyncio.Event(), told.append)
+        assert await patience.call(request, 4096) == "answer"
+        assert patience.cut_requests == 2
+        assert told[0] == "4096 bytes were not answered within 45 s, and cut off"
+
+    await asyncio.to_thread(clock.run, scene())
+
+
+async def test_an_outage_is_told_when_it_begins_and_now_and_then_while_it_lasts() -> None:
+    async def scene() -> None:
+        told: list[str] = []
+        store = _Store(*(StoreUnreachable("down") for _ in range(1000)))
+        with pytest.raises(StoreUnreachable):
+            await Patience(300, asyncio.Event(), told.append).call(store.request)
+        assert told[0] == "down"
+        assert 5 <= len(told) <= 11
+        assert "requests since" in told[1]
+
+    await asyncio.to_thread(clock.run, scene())
+
+
+class _Renewal:
+    """Has so many more credentials."""
+
+    def __init__(self, others: int) -> None:
+        self.generation = 0
+        self.others = others
+        self.asked = 0
+
+    async def renew(self, refused: int) -> bool:
+        self.asked += 1
+        if refused < self.generation:
+            return True
+        if not self.others:
+            return False
+        self.others -= 1
+        self.generation += 1
+        return True
+
+
+async def test_a_refused_credential_is_tried_again_when_there_is_another() -> None:
+    store, renewal = _Store(StoreRefused("403")), _Renewal(1)
+    assert await Patience(5, asyncio.Event(), renewal=renewal).call(store.request) == "answer"
+    assert renewal.asked == 1
+
+
+@pytest.mark.parametrize("others", [0, 9])
+async def test_a_credential_that_is_refused_again_is_an_answer(others: int) -> None:
+    store = _Store(*(StoreRefused("403") for _ in range(5)))
+    with pytest.raises(StoreRefused):
+        await Patience(5, asyncio.Event(), renewal=_Renewal(others)).call(store.request)
+    assert store.calls == (2 if others else 1)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
 from agent.cli.volume_ahead import Buffers, ahead
-from agent.cli.volume_lines import Listed
+from agent.cli.volume_lines import Listed, ToRead
 from agent.cli.volume_sort import Sorter
 from agent.errors import DiskOperationFailed, NtfsDamaged, UnreadableSectors
 from agent.volume.block import BlockSource
@@ -39,7 +38,7 @@ class Portion(NamedTuple):
 class Hashed(NamedTuple):
     """One stream with its SHA-256 in hex, or the first error for which it has none."""
 
-    listed: Listed
+    read: ToRead
     sha256: str | None
     error: DiskOperationFailed | NtfsDamaged | None
 
@@ -48,7 +47,7 @@ class Hashed(NamedTuple):
 class _Open:
     """A stream of which some bytes came, and the first error if some could not be had."""
 
-    listed: Listed
+    read: ToRead
     ref: StreamRef
     pieces: Blocks
     left: int
@@ -68,8 +67,8 @@ class Hasher:
 
     def add(self, listed: Listed) -> None:
         """A stream that holds bytes; all of them come before ``run``."""
-        assert listed.stream is not None
-        self._sorter.add(listed.stream.first_offset, json.dumps(listed.to_json()).encode("ascii"))
+        wanted = ToRead.of(listed)
+        self._sorter.add(wanted.stream.first_offset, wanted.to_row())
 
     def run(self) -> Iterator[Hashed]:
         """As they are done. Raises what ends all: StateUnusable, and errors of the plain source's device."""
@@ -93,15 +92,14 @@ class Hasher:
             return None
         del self._open[portion.key]
         sha256 = opened.digest.hexdigest() if opened.error is None else None
-        return Hashed(opened.listed, sha256, opened.error)
+        return Hashed(opened.read, sha256, opened.error)
 
     def _wants(self) -> Iterator[Want]:
         for key, (_, row) in enumerate(self._sorter):
-            listed = Listed.from_json(json.loads(row))
-            ref = listed.stream
-            assert ref is not None
+            read = ToRead.from_row(row)
+            ref = read.stream
             pieces = Blocks(ref.size, WINDOW_BYTES)
-            self._open[key] = _Open(listed, ref, pieces, ref.size)
+            self._open[key] = _Open(read, ref, pieces, ref.size)
             yield Want(key, ref, pieces)
 
     def _batches(self) -> Iterator[Callable[[], list[Portion]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 
-from agent.cli.volume_lines import Listed
+from agent.cli.volume_lines import Listed, ToRead
 from agent.errors import DriveError
 
 
@@ -16,12 +16,12 @@ class Printer:
         self._streams = 0
         self._missed: Counter[str] = Counter()
 
-    def line(self, listed: Listed, **more: object) -> None:
+    def line(self, listed: Listed | ToRead, **more: object) -> None:
         """All names of one stream."""
         self._streams += 1
         sys.stdout.writelines(listed.lines(**more))
 
-    def missed(self, listed: Listed, why: str, **more: object) -> None:
+    def missed(self, listed: Listed | ToRead, why: str, **more: object) -> None:
         """As ``line``; ``why`` is a word for the count at the end."""
         self._missed[why] += 1
         self.line(listed, **more)

@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -145,69 +145,25 @@ class Journal:
 
     def add(self, items: Iterable[tuple[Item, Outcome | None]]) -> None:
         """Items with their outcome, if it is known already. One transaction."""
+        found = list(items)
         with self._db:
-            for item, outcome in items:
-                self._insert(item)
-                if outcome is not None:
-                    self._settle(outcome)
-
-    def _insert(self, item: Item) -> None:
-        stream = item.stream
-        self._db.execute(
-            """INSERT INTO item (seq, file_path, blob, type, length, disposition, stream, first_offset,
-                   modified, changed, created, attributes, side, listed, state)
-               VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)""",
-            (
-                item.seq,
-                _text(item.file_path),
-                _text(item.blob),
-                item.type,
-                item.length,
-                item.disposition,
-                json.dumps(stream.to_json()) if stream is not None else None,
-                stream.first_offset if stream is not None else 0,
-                *item.facts,
-                json.dumps(
-                    [
-                        item.side.list_metadata,
-                        item.side.metadata,
-                        item.side.list_properties,
-                        item.side.properties,
-                    ]
+            self._db.executemany(_INSERT_ITEM, (_item_columns(item) for item, _ in found))
+            self._db.executemany(
+                "INSERT INTO piece VALUES (?,?,?,?,?,?)",
+                (
+                    (item.seq, p.ordinal, p.offset, p.length, p.id, p.md5)
+                    for item, _ in found
+                    for p in item.pieces or ()
                 ),
-                item.pieces is not None,
-                ItemState.PENDING,
-            ),
-        )
-        self._db.executemany(
-            "INSERT INTO piece VALUES (?,?,?,?,?,?)",
-            ((item.seq, p.ordinal, p.offset, p.length, p.id, p.md5) for p in item.pieces or ()),
-        )
+            )
+            self._db.executemany(
+                _SETTLE, (_outcome_columns(known) for _, known in found if known is not None)
+            )
 
     def record(self, outcomes: Iterable[Outcome]) -> None:
         """Outcomes of items. One transaction, durable when it returns."""
         with self._db:
-            for outcome in outcomes:
-                self._settle(outcome)
-
-    def _settle(self, outcome: Outcome) -> None:
-        self._db.execute(
-            """UPDATE item SET state=?, blob_status=?, disposition_status=?, final_blob=?, note=?, pieces=?,
-                   metadata_status=?, properties_status=?, depth=?, verdict=?, crc64=?, content_md5=?,
-                   sha256=? WHERE seq=?""",
-            (
-                outcome.state,
-                outcome.blob_status,
-                outcome.disposition_status,
-                _text(outcome.final_blob),
-                outcome.note,
-                json.dumps(dict(outcome.pieces)) if outcome.pieces else None,
-                outcome.metadata_status,
-                outcome.properties_status,
-                *_verified_columns(outcome.verified),
-                outcome.seq,
-            ),
-        )
+            self._db.executemany(_SETTLE, map(_outcome_columns, outcomes))
 
     def close_pending(self, state: ItemState, status: BlobStatus, note: str) -> None:
         """Whatever has no outcome yet gets this one."""
@@ -243,13 +199,17 @@ class Journal:
             if pieces > PAGE_PIECES:
                 return
 
-    def outcomes(self) -> Iterator[tuple[Item, Outcome]]:
-        """Everything that has an outcome, in the order of the manifest or of the volume."""
+    def outcomes(self, *, findings: bool = False) -> Iterator[tuple[Item, Outcome]]:
+        """Everything that has an outcome, in the order of the manifest or of the volume.
+
+        ``findings``: without what was made under its own name and verified as asked.
+        """
+        which = _FINDINGS if findings else "1"
         seq, found = -1, True
         while found:
             found = False
             rows = self._db.execute(
-                f"""SELECT {_ITEM}, {_OUTCOME} FROM item WHERE seq > ? AND state != ?
+                f"""SELECT {_ITEM}, {_OUTCOME} FROM item WHERE seq > ? AND state != ? AND {which}
                     ORDER BY seq LIMIT {PAGE_ROWS}""",  # noqa: S608 - constants
                 (seq, ItemState.PENDING),
             )
@@ -362,6 +322,49 @@ _OUTCOME = (
     "state, blob_status, disposition_status, final_blob, note, pieces, metadata_status, properties_status, "
     "depth, verdict, crc64, content_md5, sha256"
 )
+
+_FINDINGS = f"""NOT (state = '{ItemState.DONE}' AND blob_status = '{BlobStatus.COMPLETED}'
+    AND disposition_status IN ('{DispositionStatus.CREATED}', '{DispositionStatus.OVERWRITTEN}')
+    AND verdict IS '{Verdict.MATCH}')"""
+_INSERT_ITEM = """INSERT INTO item (seq, file_path, blob, type, length, disposition, stream, first_offset,
+    modified, changed, created, attributes, side, listed, state) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"""
+_SETTLE = """UPDATE item SET state=?, blob_status=?, disposition_status=?, final_blob=?, note=?, pieces=?,
+    metadata_status=?, properties_status=?, depth=?, verdict=?, crc64=?, content_md5=?, sha256=?
+    WHERE seq=?"""
+_NO_SIDE = SideFiles()
+
+
+def _item_columns(item: Item) -> tuple[Any, ...]:
+    stream, side = item.stream, item.side
+    return (
+        item.seq,
+        _text(item.file_path),
+        _text(item.blob),
+        item.type,
+        item.length,
+        item.disposition,
+        json.dumps(stream.to_json()) if stream is not None else None,
+        stream.first_offset if stream is not None else 0,
+        *item.facts,
+        "[]" if side == _NO_SIDE else json.dumps(astuple(side)),
+        item.pieces is not None,
+        ItemState.PENDING,
+    )
+
+
+def _outcome_columns(outcome: Outcome) -> tuple[Any, ...]:
+    return (
+        outcome.state,
+        outcome.blob_status,
+        outcome.disposition_status,
+        _text(outcome.final_blob),
+        outcome.note,
+        json.dumps(dict(outcome.pieces)) if outcome.pieces else None,
+        outcome.metadata_status,
+        outcome.properties_status,
+        *_verified_columns(outcome.verified),
+        outcome.seq,
+    )
 
 
 def _lock(path: Path) -> int:

@@ -61,7 +61,7 @@ class Reporter:
 
         def write(file: BinaryIO) -> None:
             writer = DriveLogWriter(file, self._serial, LogKind(kind.value))
-            for record in self._records(journal) if journal is not None else ():
+            for record in self._records(journal, kind) if journal is not None else ():
                 writer.blob(record)
             writer.close(status)
 
@@ -100,8 +100,8 @@ class Reporter:
         unfinished.rename(path)
         return Report(kind, path, blob)
 
-    def _records(self, journal: Journal) -> Iterator[BlobRecord]:
-        for item, outcome in journal.outcomes():
+    def _records(self, journal: Journal, kind: ReportKind) -> Iterator[BlobRecord]:
+        for item, outcome in journal.outcomes(findings=kind is ReportKind.ERROR):
             yield self._record(journal, item, outcome)
 
     def _record(self, journal: Journal, item: Item, outcome: Outcome) -> BlobRecord:

@@ -32,7 +32,7 @@ class _Reader:
 
     @staticmethod
     def _row(number: int) -> list[Any]:
-        stream = [number, 1, "", "plain", 10, 10, 0, [number * 4096, 4096], None, number * 4096]
+        stream = [number, 1, "", "plain", 10, 10, 0, [number * 4096, 4096], None, number * 4096, 0]
         return [[f"folder {number % 100}", f"file {number:08}.bin"], stream, 0, "file", ""]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import random
@@ -16,53 +15,11 @@ from agent.blobs.memory import MemoryBlobStore
 from agent.blobs.store import NO_ATTRIBUTES, BlobStore
 from agent.model.blobs import BlobName
 from agent.model.codes import BlobType, Disposition, DispositionStatus
-from agent.transfer.books import Books
-from agent.transfer.items import Item, ItemState, Outcome, Piece, marker
-from agent.transfer.journal import Journal
-from agent.transfer.link import Source, Trouble, VolumeRange
-from agent.transfer.mover import Mover
-from agent.transfer.patience import Patience
-from agent.transfer.ring import Ring, SlotPool
-from agent.transfer.sender import Sender
+from agent.transfer.items import Item, ItemState, Outcome, Piece
 from agent.volume.ntfs import StreamKind, StreamRef
+from tests.kit.moving import MIB, move
 
-MIB = 1 << 20
 COUNTERS = [base64.b64encode(number.to_bytes(4, "little")).decode() for number in range(3)]
-
-
-class _Link:
-    """A reader that serves files from memory."""
-
-    def __init__(self, items: list[Item], files: dict[int, bytes]) -> None:
-        self.ring, self.pool = Ring.create(64), SlotPool(64)
-        self._files = files
-        self._places = {item.stream.first_offset: item.seq for item in items if item.stream}
-        self._open: dict[int, StreamRef] = {}
-
-    async def open(self, ref: StreamRef) -> int:
-        self._open[len(self._open)] = ref
-        return len(self._open) - 1
-
-    async def drop(self, sid: int) -> None: ...
-
-    async def rescue(self, *, retrying: bool) -> None: ...
-
-    async def fill(
-        self, source: Source, offset: int, length: int, slots: list[int], at: int = 0
-    ) -> asyncio.Future[Trouble | None]:
-        if isinstance(source, VolumeRange):
-            place = max(place for place in self._places if place <= source.start)
-            whole = self._files[self._places[place]]
-            offset += source.start - place
-        else:
-            ref = source if isinstance(source, StreamRef) else self._open[source]
-            whole = self._files[ref.record]
-        data = whole[offset : offset + length].ljust(length, b"\0")
-        for view in self.ring.views(slots, length, at):
-            view[:], data = data[: len(view)], data[len(view) :]
-        future: asyncio.Future[Trouble | None] = asyncio.get_running_loop().create_future()
-        future.set_result(None)
-        return future
 
 
 def _bytes(seed: int, size: int) -> bytes:
@@ -95,33 +52,6 @@ def _item(
     return Item(seq, f"\\f{seq}", blob, kind, size, disposition, ref, pieces=pieces)
 
 
-async def _move(folder: Path, items: list[Item], files: dict[int, bytes], store: BlobStore) -> list[Outcome]:
-    folder.mkdir(exist_ok=True)  # noqa: ASYNC240
-    journal = Journal(folder / "journal.sqlite", {"job": "job"})
-    journal.add([(item, None) for item in items])
-    journal.finish_inventory()
-    stop = asyncio.Event()
-    books = Books(journal, lambda tally, percent: None)
-    await books.load()
-    mover = Mover(
-        _Link(items, files),  # type: ignore[arg-type]
-        Sender(store, Patience(5, stop), 8),
-        journal,
-        books,
-        marker_of=lambda item: marker("job", "S1", "00FF", item.seq, item.file_path),
-        block_bytes=4 * MIB,
-        volume_bytes=1 << 40,
-        stop=stop,
-    )
-    try:
-        await mover.move()
-        await books.flush()
-        assert journal.tally().balances
-        return [outcome for _, outcome in journal.outcomes()]
-    finally:
-        journal.close()
-
-
 async def _content(store: BlobStore, name: str) -> bytes:
     return b"".join([part async for part in store.read(BlobName.parse(name))])
 
@@ -148,7 +78,7 @@ async def test_two_blobs_of_one_name_and_counting_ids_do_not_mix(
         _item(0, "box/x.bin", files[0], Disposition.RENAME, ids=COUNTERS),
         _item(1, "box/x.bin", files[1], Disposition.RENAME, ids=second_ids),
     ]
-    outcomes = await _move(tmp_path, items, files, store)
+    outcomes = await move(tmp_path, items, files, store)
     assert {outcome.final_blob for outcome in outcomes} == {"box/x.bin", "box/x (2).bin"}
     await _check(store, outcomes, files)
 
@@ -159,7 +89,7 @@ async def test_an_overwrite_does_not_replace_what_this_drive_made(tmp_path: Path
         _item(0, "box/x.bin", files[0], Disposition.OVERWRITE, place=9 << 30),
         _item(1, "box/x.bin", files[1], Disposition.RENAME, place=1 << 30),
     ]
-    outcomes = await _move(tmp_path, items, files, store)
+    outcomes = await move(tmp_path, items, files, store)
     assert [outcome.state for outcome in outcomes] == [ItemState.DONE, ItemState.DONE]
     await _check(store, outcomes, files)
 
@@ -171,7 +101,7 @@ async def test_an_overwrite_does_not_replace_what_this_drive_renamed(tmp_path: P
         _item(0, "box/x.bin", files[0], Disposition.RENAME, place=1 << 30),
         _item(1, "box/x (2).bin", files[1], Disposition.OVERWRITE, place=9 << 30),
     ]
-    outcomes = await _move(tmp_path, items, files, store)
+    outcomes = await move(tmp_path, items, files, store)
     assert {outcome.final_blob for outcome in outcomes} == {"box/x (3).bin", "box/x (2).bin"}
     await _check(store, outcomes, files)
 
@@ -182,7 +112,7 @@ async def test_a_page_blob_overwritten_before_a_stop_is_still_said_to_be(tmp_pat
     item = _item(0, "box/p.vhd", data, Disposition.OVERWRITE, kind=BlobType.PAGE)
     refusing = FaultyBlobStore(store, lambda call: "R" if call.operation == "put_page" else ".")
     with pytest.raises(ExceptionGroup):
-        await _move(tmp_path / "first", [item], {0: data}, refusing)
-    (outcome,) = await _move(tmp_path / "second", [item], {0: data}, store)
+        await move(tmp_path / "first", [item], {0: data}, refusing)
+    (outcome,) = await move(tmp_path / "second", [item], {0: data}, store)
     assert outcome.disposition_status is DispositionStatus.OVERWRITTEN
     assert await _content(store, "box/p.vhd") == data

@@ -87,7 +87,7 @@ class AzureBlobStore(SdkBlobStore):
         checksum: int | None = crc64
         if attributes.content_md5 is not None:
             # The service takes one checksum of a body, and checks this MD5: it stands in for the CRC-64.
-            await asyncio.to_thread(rules.check_crc64, name, body, crc64)
+            await _to_its_end(asyncio.create_task(asyncio.to_thread(rules.check_crc64, name, body, crc64)))
             checksum = None
         length = rules.body_length(body)
         head = self._heads.put_blob(name, length, checksum, attributes, replace=replace)
@@ -136,6 +136,15 @@ class AzureBlobStore(SdkBlobStore):
                 return answer
             error = refused(answer, str(name), exclusive=exclusive)
         raise error
+
+
+async def _to_its_end(work: asyncio.Task[None]) -> None:
+    """Its outcome. Cancellation is raised when it is over, so that nobody works on behind it."""
+    try:
+        await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        raise
 
 
 def _check_echo(name: BlobName, answer: Answer, crc64: int) -> None:

@@ -88,10 +88,10 @@ class Pool:
         """
         if self._is_closed:
             raise NoAnswer("the store was closed")
+        if self._open_jobs >= len(self._threads) < self._limit:
+            self._hire()
         job = _Job(head, body, self._loop.create_future())
         self._open_jobs += 1
-        if self._open_jobs > len(self._threads) < self._limit:
-            self._hire()
         if self._watch is None:
             self._watch = self._loop.call_later(self._tick_s, self._cut_stalled)
         self._queue.put(job)
@@ -128,8 +128,14 @@ class Pool:
 
     def _hire(self) -> None:
         thread = threading.Thread(target=self._serve, name=f"wire-{len(self._threads)}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            # No more threads for this process: those that there are do the work.
+            if not self._threads:
+                raise NoAnswer("no thread can be started") from None
+        else:
+            self._threads.append(thread)
 
     @property
     def _tick_s(self) -> float:
@@ -185,7 +191,7 @@ class Pool:
             connection.close()
             connection = None
         try:
-            while not job.is_dropped:
+            while not (job.is_dropped or self._is_closed):
                 if connection is None:
                     connection = self._dial()
                 if self._try(job, connection):

@@ -9,21 +9,29 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import ConfigInvalid, MalformedInput
-from agent.model.identity import SerialNumber
+from agent.model.access import Identity, IdentityKind
+from agent.model.bandwidth import NO_CAP, Cap
+from agent.model.identity import JobName, SerialNumber
 from agent.model.secrets import Secret
 from agent.transfer.ring import SLOT_BYTES
 
 DEFAULT_CONFIG = Path("/etc/drive-ingest-agent/agent.toml")
 MEBIBYTE = 1024 * 1024
+MAX_CREDENTIAL_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """Where blobs go: ``azure`` (an endpoint) or ``directory`` (a folder, the embedded default)."""
+    """Where blobs go: ``azure`` (an endpoint) or ``directory`` (a folder, the embedded default).
+
+    An ``azure`` store has a credential, which stands in ``credential_file``, or an identity.
+    """
 
     kind: str
     address: str
     credential: Secret | None = None
+    credential_file: Path | None = None
+    identity: Identity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,15 @@ class TransferSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class BandwidthSettings:
+    """Caps for the station, for its storage account, and for jobs by name."""
+
+    station: Cap = NO_CAP
+    account: Cap = NO_CAP
+    jobs: Mapping[str, Cap] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All of it."""
 
@@ -59,6 +76,7 @@ class Settings:
     store: StoreSettings
     images: tuple[ImageSettings, ...] = ()
     transfer: TransferSettings = field(default_factory=TransferSettings)
+    bandwidth: BandwidthSettings = field(default_factory=BandwidthSettings)
 
 
 def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
@@ -70,7 +88,7 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
     if chosen is None and DEFAULT_CONFIG.exists():
         chosen = DEFAULT_CONFIG
     raw = _read(chosen) if chosen is not None else {}
-    _known(raw, "", {"state_dir", "store", "image", "transfer"})
+    _known(raw, "", {"state_dir", "store", "image", "transfer", "bandwidth"})
     named = environment.get("INGEST_AGENT_STATE") or raw.get("state_dir") or _default_state(environment)
     if not isinstance(named, (str, Path)):
         raise ConfigInvalid("state_dir must be a path")
@@ -80,6 +98,7 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
         store=_store(raw.get("store", {}), state_dir, environment),
         images=_images(raw.get("image", [])),
         transfer=_transfer(raw.get("transfer", {})),
+        bandwidth=_bandwidth(raw.get("bandwidth", {})),
     )
 
 
@@ -108,7 +127,7 @@ def _known(table: Any, place: str, names: set[str]) -> None:
 
 
 def _store(table: Mapping[str, Any], state_dir: Path, environment: Mapping[str, str]) -> StoreSettings:
-    _known(table, "store.", {"kind", "address", "credential_file"})
+    _known(table, "store.", {"kind", "address", "credential_file", "credential", "client_id"})
     kind = environment.get("INGEST_AGENT_STORE_KIND") or table.get("kind", "directory")
     if kind not in ("azure", "directory"):
         raise ConfigInvalid(f"store.kind is {kind!r}; it must be azure or directory")
@@ -117,22 +136,58 @@ def _store(table: Mapping[str, Any], state_dir: Path, environment: Mapping[str, 
         if kind == "azure":
             raise ConfigInvalid("store.address is missing: the blob endpoint of the storage account")
         address = str(state_dir.absolute() / "blobs")
-    return StoreSettings(kind, str(address), _credential(table, environment) if kind == "azure" else None)
+    if kind == "directory":
+        return StoreSettings(kind, str(address))
+    identity = _identity(table)
+    if identity is not None:
+        return StoreSettings(kind, str(address), identity=identity)
+    path = _credential_file(table, environment)
+    return StoreSettings(kind, str(address), read_credential(path), path)
 
 
-def _credential(table: Mapping[str, Any], environment: Mapping[str, str]) -> Secret:
-    """An account key or a SAS, from a file: it never stands in the settings themselves."""
+def _identity(table: Mapping[str, Any]) -> Identity | None:
+    """A credential that is no secret: the name of a way to get tokens."""
+    named, client_id = table.get("credential"), table.get("client_id")
+    if named is None:
+        if client_id is not None:
+            raise ConfigInvalid("store.client_id goes with store.credential only")
+        return None
+    if table.get("credential_file") is not None:
+        raise ConfigInvalid("store.credential and store.credential_file exclude each other")
+    kinds = [str(kind) for kind in IdentityKind]
+    if named not in kinds:
+        raise ConfigInvalid(
+            f"store.credential must be {' or '.join(kinds)}; a key or a SAS goes into a file: "
+            "store.credential_file"
+        )
+    if client_id is not None and not isinstance(client_id, str):
+        raise ConfigInvalid("store.client_id must be a text")
+    return Identity(IdentityKind(named), client_id)
+
+
+def _credential_file(table: Mapping[str, Any], environment: Mapping[str, str]) -> Path:
     named = environment.get("INGEST_AGENT_STORE_CREDENTIAL_FILE") or table.get("credential_file")
     folder = environment.get("CREDENTIALS_DIRECTORY")
-    path = Path(named) if named else Path(folder) / "store" if folder else None
-    if path is None:
-        raise ConfigInvalid("store.credential_file is missing: a file with an account key or a SAS")
+    if named:
+        return Path(named)
+    if folder:
+        return Path(folder) / "store"
+    raise ConfigInvalid("store.credential_file is missing: a file with an account key or a SAS")
+
+
+def read_credential(path: Path) -> Secret:
+    """An account key or a SAS, from a file: it never stands in the settings themselves.
+
+    Raises ConfigInvalid.
+    """
     try:
-        text = path.read_text("utf-8").strip()
+        with path.open("rb") as file:
+            data = file.read(MAX_CREDENTIAL_BYTES + 1)
+        text = data.decode("utf-8").strip()
     except (OSError, UnicodeDecodeError):
         raise ConfigInvalid(f"store.credential_file {path} cannot be read") from None
-    if not text:
-        raise ConfigInvalid(f"store.credential_file {path} is empty")
+    if not text or len(data) > MAX_CREDENTIAL_BYTES:
+        raise ConfigInvalid(f"store.credential_file {path} is {'too long' if text else 'empty'}")
     return Secret(text)
 
 
@@ -172,6 +227,32 @@ def _transfer(table: Mapping[str, Any]) -> TransferSettings:
         connections=_number(table, "connections", 16, 1, 256),
         give_up_after_s=float(_number(table, "give_up_after_s", 60, 0, 86_400)),
     )
+
+
+def _bandwidth(table: Mapping[str, Any]) -> BandwidthSettings:
+    _known(table, "bandwidth.", {"station", "account", "jobs"})
+    jobs = table.get("jobs", {})
+    if not isinstance(jobs, dict):
+        raise ConfigInvalid("bandwidth.jobs must be a table of job names")
+    for name in jobs:
+        try:
+            JobName.parse(name)
+        except MalformedInput as error:
+            raise ConfigInvalid(f"bandwidth.jobs: {error.detail}") from None
+    return BandwidthSettings(
+        station=_cap(table, "station", "bandwidth.station"),
+        account=_cap(table, "account", "bandwidth.account"),
+        jobs={name: _cap(jobs, name, f"bandwidth.jobs.{name}") for name in jobs},
+    )
+
+
+def _cap(table: Mapping[str, Any], name: str, place: str) -> Cap:
+    if name not in table:
+        return NO_CAP
+    try:
+        return Cap.parse(table[name])
+    except MalformedInput as error:
+        raise ConfigInvalid(f"{place}: {error.detail}") from None
 
 
 def _number(table: Mapping[str, Any], name: str, default: int, low: int, high: int) -> int:

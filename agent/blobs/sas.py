@@ -32,7 +32,7 @@ class Signature:
 
     @classmethod
     def parse(cls, text: str) -> Signature:
-        """From the query string, with or without a question mark. Raises ConfigInvalid, without showing it."""
+        """From the query string. Raises ConfigInvalid, and does not show it."""
         query = parse_qs(text.strip().removeprefix("?"), keep_blank_values=True)
 
         def value(name: str) -> str | None:
@@ -73,7 +73,7 @@ class Signature:
         self._check_permissions()
 
     def _check_permissions(self) -> None:
-        """Reading tells our blob from another's; a SAS that may only create cannot overwrite, and need not."""
+        """Reading tells our blob from another's; a SAS that may only create need not overwrite."""
         if self.permissions is None:
             return
         lacking = [] if "r" in self.permissions else ["r"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from agent import config
 from agent.errors import ConfigInvalid
+from agent.model.access import Identity, IdentityKind
 
 GOOD = """
 state_dir = "{0}/state"
@@ -86,6 +88,23 @@ def test_a_credential_may_come_from_the_service_manager(tmp_path: Path) -> None:
         ("state_dir = 5", "state_dir must be a path"),
         ("store = 5", "store must be a table"),
         ("transfer = 3", "transfer must be a table"),
+        (
+            "[store]\nkind='azure'\naddress='https://a.example'\ncredential='c2VjcmV0'",
+            "managed-identity or workload",
+        ),
+        (
+            "[store]\nkind='azure'\naddress='https://a.example'\ncredential='managed-identity'"
+            "\ncredential_file='/x'",
+            "exclude each other",
+        ),
+        ("[store]\nkind='azure'\naddress='https://a.example'\nclient_id='x'", "client_id goes with"),
+        ("bandwidth = 5", "bandwidth must be a table"),
+        ("[bandwidth]\nstation = 'fast'", "bandwidth.station: 'fast' is no rate"),
+        ("[bandwidth]\nspeed = 1", "no setting bandwidth.speed"),
+        ("[bandwidth.account]\n'22:00-6:00' = '1 MB/s'\notherwise = 'unlimited'", "'22:00-6:00' is no time"),
+        ("[bandwidth]\njobs = 5", "bandwidth.jobs must be a table"),
+        ("[bandwidth.jobs]\nBox = '1 MB/s'", "bandwidth.jobs: job name 'Box'"),
+        ("[bandwidth.jobs.box]\n'08:00-18:00' = '1 MB/s'", "bandwidth.jobs.box: otherwise is missing"),
         ("image = 5", "write [[image]]"),
         ("[image]\npath = '/x'", "write [[image]]"),
         ("[[image]]\npath = ''\nserial = 'A'", "image[1].path is missing"),
@@ -95,6 +114,37 @@ def test_a_wrong_setting_is_named(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ConfigInvalid) as caught:
         _load(tmp_path, text)
     assert said in caught.value.detail
+
+
+def test_an_identity_stands_in_for_a_file(tmp_path: Path) -> None:
+    text = (
+        '[store]\nkind = "azure"\naddress = "https://a.example"\n'
+        'credential = "managed-identity"\nclient_id = "me"\n'
+    )
+    store = _load(tmp_path, text).store
+    assert store.identity == Identity(IdentityKind.MANAGED, "me")
+    assert store.credential is None
+
+
+def test_caps_are_read_with_their_hours(tmp_path: Path) -> None:
+    text = """
+[bandwidth]
+station = "100 MB/s"
+account = {{ "22:00-06:00" = "200 MB/s", otherwise = "20 MB/s" }}
+
+[bandwidth.jobs]
+box-7 = 5000000
+
+[bandwidth.jobs.box-8]
+"sat-sun" = "unlimited"
+otherwise = "10 MB/s"
+"""
+    bandwidth = _load(tmp_path, text).bandwidth
+    saturday = datetime(2026, 11, 21, 23, 0)
+    assert bandwidth.station.at(saturday) == 100_000_000
+    assert bandwidth.account.at(saturday) == 200_000_000
+    assert bandwidth.jobs["box-7"].at(saturday) == 5_000_000
+    assert bandwidth.jobs["box-8"].at(saturday) is None
 
 
 def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from agent.blobs.azure_account import Account, sdk_credential
 from agent.blobs.store import NO_ATTRIBUTES
 from agent.blobs.wire.dial import Proxy, Route, tls_context
-from agent.blobs.wire.heads import Heads, block_list
+from agent.blobs.wire.heads import Bearer, Heads, block_list
 from agent.model.blobs import BlobAttributes, BlobName, illegal
 from agent.model.identity import ContainerName
 from agent.model.secrets import Secret
@@ -150,6 +150,19 @@ def test_a_sas_is_sent_as_it_is_and_neither_date_nor_signature_are_added() -> No
 def test_a_sas_with_line_breaks_and_blanks_makes_no_lines() -> None:
     target, _ = parsed(heads(ENDPOINTS[0], "sv=1&st=a b\r\nX: y&sig=ü").put_block(named("b"), "AAAA", 1, 0))
     assert target.endswith("&sv=1&st=a%20b%0D%0AX:%20y&sig=%C3%BC")
+
+
+def test_another_credential_is_used_from_then_on() -> None:
+    made = heads(ENDPOINTS[0], SAS)
+    made.use(Bearer(Secret("a-token")))
+    target, headers = parsed(made.put_block(named("b"), "AAAA", 1, 0))
+    assert target == "/container/b?blockid=AAAA&comp=block"
+    assert dict(headers)["Authorization"] == "Bearer a-token"
+    assert dict(headers)["x-ms-date"].endswith(" GMT")
+    made.use(sdk_credential(Account.of(ENDPOINTS[0]), Secret(KEY)))
+    assert_signed(ENDPOINTS[0], made.put_block(named("b"), "AAAA", 1, 0))
+    made.use(None)
+    assert "Authorization" not in dict(parsed(made.put_block(named("b"), "AAAA", 1, 0))[1])
 
 
 def test_a_condition_stands_on_commits_and_not_on_blocks() -> None:

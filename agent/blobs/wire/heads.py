@@ -10,6 +10,7 @@ import base64
 import hmac
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from email.utils import formatdate
 from urllib.parse import quote, urlsplit
 
@@ -20,8 +21,20 @@ from agent.blobs.azure_account import Account
 from agent.blobs.crc64 import header
 from agent.blobs.wire.dial import Route
 from agent.model.blobs import BlobAttributes, BlobName
+from agent.model.secrets import Secret
 
 CRC64_HEADER = "x-ms-content-crc64"
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """A token of Entra ID; over TLS only."""
+
+    token: Secret
+
+
+Right = AzureNamedKeyCredential | AzureSasCredential | Bearer | None
+"""By what requests are let in: an account key, a SAS, a token, or what everybody may do."""
 
 _Headers = list[tuple[str, str]]
 
@@ -34,7 +47,7 @@ class Heads:
     def __init__(
         self,
         account: Account,
-        right: AzureNamedKeyCredential | AzureSasCredential | None,
+        right: Right,
         route: Route,
         api_version: str,
     ) -> None:
@@ -46,13 +59,19 @@ class Heads:
         if route.is_relayed and route.proxy is not None:
             self._fixed += route.proxy.authorization
         self._version = ("x-ms-version", api_version)
+        self._date = (0, "")
+        self.use(right)
+
+    def use(self, right: Right) -> None:
+        """For all heads from now on."""
         self._key: bytes | None = None
-        self._sas = ""
+        self._sas = self._bearer = ""
         if isinstance(right, AzureNamedKeyCredential):
             self._key = base64.b64decode(right.named_key.key)
-        elif right is not None:
+        elif isinstance(right, AzureSasCredential):
             self._sas = quote(right.signature, safe=_SAS_SAFE)
-        self._date = (0, "")
+        elif right is not None:
+            self._bearer = f"Authorization: Bearer {right.token.reveal()}\r\n"
 
     def put_blob(
         self, name: BlobName, length: int, crc64: int | None, attributes: BlobAttributes, *, replace: bool
@@ -104,6 +123,9 @@ class Heads:
             headers.append(("x-ms-date", self._now()))
             signature = self._signature(path, query, headers, length, condition)
             authorization = f"Authorization: SharedKey {self._account}:{signature}\r\n"
+        elif self._bearer:
+            headers.append(("x-ms-date", self._now()))
+            authorization = self._bearer
         elif self._sas:
             asked = f"{asked}&{self._sas}" if asked else self._sas
         lines = "".join([f"{key}: {value}\r\n" for key, value in headers])

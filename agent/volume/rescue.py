@@ -226,7 +226,11 @@ class RescueSource:
     # -- reading anew -----------------------------------------------------------------------------
 
     def _rescue(self, offset: int, buffer: memoryview) -> None:
-        """Fill the buffer piece by piece; once some of it cannot be had, only find out what else is bad."""
+        """Fill the buffer piece by piece; once some of it cannot be had, only find out what else is bad.
+
+        What counts is what came into this buffer: another thread may find the same bytes readable, or
+        that the drive was away, and change what is noted of them at any moment.
+        """
         at, end = offset, offset + len(buffer)
         is_lost = self._holds(offset, end, State.BAD_SECTOR)
         while at < end:
@@ -234,31 +238,37 @@ class RescueSource:
                 piece = next(self.bad.pieces(at, end - at))
             part = buffer[at - offset : piece.end - offset]
             if piece.state in (State.NON_TRIMMED, State.NON_SCRAPED):
-                self._resolve(piece, part)
-                is_lost = is_lost or self._holds(at, piece.end, *TROUBLE)
-            elif not is_lost and piece.state is not State.BAD_SECTOR:
+                is_lost = not self._resolve(piece, part) or is_lost
+            elif piece.state is State.BAD_SECTOR:
+                is_lost = True
+            elif not is_lost:
                 try:
                     self._ask(at, part)
                 except UnreadableSectors:
                     # It is noted now, at this place or further on: at least a sector more than before.
                     continue
             at = piece.end
-        if self._holds(offset, end, *TROUBLE):
+        if is_lost:
             raise self._trouble(offset, len(buffer))
 
     def _holds(self, start: int, end: int, *states: State) -> bool:
         with self._lock:
             return any(piece.state in states for piece in self.bad.pieces(start, end - start))
 
-    def _resolve(self, noted: Stretch, part: memoryview) -> None:
-        """Read the sectors of a noted range, until each is finished, bad, or given up for lack of time."""
+    def _resolve(self, noted: Stretch, part: memoryview) -> bool:
+        """Read the sectors of a noted range, until each is finished, bad, or given up for lack of time.
+
+        Says whether all of ``part`` was read.
+        """
         low, high = self._whole(noted.start, noted.end)
+        is_whole = True
         left = [(*cut, self._budget.sector_tries) for cut in self._cuts(low, high)]
         while left:
             start, end, tries = left.pop()
             with self._lock:
                 if self._spending.refusal(start, anew=True) is not None:
                     self.bad.mark(start, end - start, State.NON_SCRAPED)
+                    is_whole = False
                     continue
             error = self._retry(start, end, noted.start, part)
             if error is None:
@@ -268,8 +278,10 @@ class RescueSource:
             elif tries > 1:
                 left.append((start, end, tries - 1))
             else:
+                is_whole = False
                 with self._lock:
                     self.bad.mark(start, end - start, State.BAD_SECTOR)
+        return is_whole
 
     def _retry(self, start: int, end: int, base: int, part: memoryview) -> UnreadableSectors | None:
         """Read whole sectors; what of them lies in ``part``, which begins at byte ``base``, goes there."""

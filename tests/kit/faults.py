@@ -64,6 +64,11 @@ class FaultySource:
         self.asked: list[tuple[int, int]] = []
         self.failed: list[tuple[int, int]] = []
 
+    def mend(self) -> None:
+        """From now on everything can be read."""
+        self._faults.clear()
+        self.gone = False
+
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """See BlockSource."""
         self.asked.append((offset, len(buffer)))

@@ -17,7 +17,7 @@ class DecryptedVolume:
     """The plaintext of a volume; as long as its source. Made by ``unlock``.
 
     A BlockSource, thread-safe as the port demands: each concurrent reader borrows scratch buffers of
-    its own from the cipher (two to four megabytes). Whole sectors are read and decrypted in the
+    its own from the cipher (one to six megabytes). Whole sectors are read and decrypted in the
     caller's buffer; only a ragged first or last sector takes a detour. Prints no key.
     """
 

@@ -53,11 +53,15 @@ class CbcLane:
     def decrypt(self, offset: int, window: memoryview) -> npt.NDArray[np.uint8]:
         """The plaintext, in a buffer of this lane that the next call overwrites."""
         work = self._work[: len(window)]
-        cipher_words = np.frombuffer(window, "<u8")
-        words = work.view("<u8").reshape(-1, self._sector_size // 8)
+        cipher_words, words = np.frombuffer(window, "<u8"), work.view("<u8")
         self._data_pass.run(cipher_words, self._work)
-        np.bitwise_xor(words[:, 2:], cipher_words.reshape(words.shape)[:, :-2], words[:, 2:])
-        np.bitwise_xor(words[:, :2], self._window_ivs(offset, len(words)), words[:, :2])
+        # In one pass over all, as if the window were one chain, and then the sectors are cut apart.
+        np.bitwise_xor(words[2:], cipher_words[:-2], words[2:])
+        sectors = words.reshape(-1, self._sector_size // 8)
+        ivs = self._window_ivs(offset, len(sectors))
+        ends = cipher_words.reshape(sectors.shape)[:-1, -2:]
+        np.bitwise_xor(ivs[1:], ends, ivs[1:])
+        np.bitwise_xor(sectors[:, :2], ivs, sectors[:, :2])
         return work
 
     def _window_ivs(self, offset: int, sectors: int) -> Words:

@@ -11,16 +11,19 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from rich.console import Console
 
-from agent.blobs.opening import check_store
-from agent.catalog.catalog import Catalog, open_catalog
 from agent.config import Settings
 from agent.errors import MalformedInput
 from agent.model.keys import Credential, parse_credential
+
+# Stores and the catalog bring an SDK and a database engine along, half a second to load: more than the
+# commands that need neither do themselves.
+if TYPE_CHECKING:
+    from agent.catalog.catalog import Catalog
 
 T = TypeVar("T")
 
@@ -42,12 +45,16 @@ class Context:
 
     def check_store(self) -> None:
         """A store that cannot work is found before a drive is touched. Raises ConfigInvalid."""
+        from agent.blobs.opening import check_store
+
         store = self.settings.store
         check_store(store.kind, store.address, store.credential)
 
     @asynccontextmanager
     async def catalog(self) -> AsyncIterator[Catalog]:
         """The catalog of this station."""
+        from agent.catalog.catalog import open_catalog
+
         folder = self.settings.state_dir
         async with open_catalog(folder / "catalog.sqlite", folder / "catalog.key") as catalog:
             yield catalog

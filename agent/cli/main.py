@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import click
 
 from agent import __version__, config
 from agent.cli.context import Context
-from agent.cli.drive import drive
-from agent.cli.job import job
-from agent.cli.log import log
-from agent.cli.replay import replay
-from agent.cli.run import run
-from agent.cli.volume import volume
 from agent.errors import IngestError
 
 EPILOG = """\b
@@ -24,10 +19,24 @@ findings (CompletedMoreInfo); 4 the drive; 5 this station; 6 the network; 7 the 
 8 refused by the books (no such job, extra drive, wrong state); 130 or 143 interrupted, place kept."""
 
 
+COMMANDS = ("drive", "job", "log", "replay", "run", "volume")
+"""Each has a module of its name here, in which it has that name again."""
+
+
 class _Commands(click.Group):
-    """A reader that hangs up, as ``head`` does, ends a command quietly; click would call it a failure."""
+    """Commands are loaded when they are asked for, so that none waits for what another needs."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"agent.cli.{name}"), name)
+        return command
 
     def invoke(self, context: click.Context) -> object:
+        """A reader that hangs up, as ``head`` does, ends a command quietly; click calls it a failure."""
         try:
             return super().invoke(context)
         except BrokenPipeError:
@@ -55,10 +64,6 @@ def cli(context: click.Context, config_file: Path | None, state: Path | None) ->
     if state is not None:
         environment["INGEST_AGENT_STATE"] = str(state)
     context.obj = Context(lambda: config.load(config_file, environment))
-
-
-for command in (job, drive, replay, run, log, volume):
-    cli.add_command(command)
 
 
 def main() -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
-from agent.catalog import Event
 from agent.cli.context import console, print_json
 from agent.model.job import Drive, Job
 from agent.model.tally import Count
 from agent.model.verification import VerifiedCounts
+
+if TYPE_CHECKING:
+    from agent.catalog import Event
 
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from agent.blobs.azure_account import Account, sdk_credential
 from agent.blobs.store import NO_ATTRIBUTES
 from agent.blobs.wire.dial import Proxy, Route, tls_context
-from agent.blobs.wire.heads import Bearer, Heads, block_list
+from agent.blobs.wire.heads import Heads, block_list
 from agent.model.blobs import BlobAttributes, BlobName, illegal
 from agent.model.identity import ContainerName
 from agent.model.secrets import Secret
@@ -154,7 +154,8 @@ def test_a_sas_with_line_breaks_and_blanks_makes_no_lines() -> None:
 
 def test_another_credential_is_used_from_then_on() -> None:
     made = heads(ENDPOINTS[0], SAS)
-    made.use(Bearer(Secret("a-token")))
+    made.use(None)
+    made.bearer = "a-token"
     target, headers = parsed(made.put_block(named("b"), "AAAA", 1, 0))
     assert target == "/container/b?blockid=AAAA&comp=block"
     assert dict(headers)["Authorization"] == "Bearer a-token"

@@ -10,7 +10,6 @@ import base64
 import hmac
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from email.utils import formatdate
 from urllib.parse import quote, urlsplit
 
@@ -19,22 +18,15 @@ from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
 from agent.blobs import rules
 from agent.blobs.azure_account import Account
 from agent.blobs.crc64 import header
+from agent.blobs.entra import Tokens
 from agent.blobs.wire.dial import Route
 from agent.model.blobs import BlobAttributes, BlobName
-from agent.model.secrets import Secret
 
 CRC64_HEADER = "x-ms-content-crc64"
 
 
-@dataclass(frozen=True, slots=True)
-class Bearer:
-    """A token of Entra ID; over TLS only."""
-
-    token: Secret
-
-
-Right = AzureNamedKeyCredential | AzureSasCredential | Bearer | None
-"""By what requests are let in: an account key, a SAS, a token, or what everybody may do."""
+Right = AzureNamedKeyCredential | AzureSasCredential | Tokens | None
+"""By what requests are let in: an account key, a SAS, tokens, or what everybody may do."""
 
 _Headers = list[tuple[str, str]]
 
@@ -65,13 +57,13 @@ class Heads:
     def use(self, right: Right) -> None:
         """For all heads from now on."""
         self._key: bytes | None = None
-        self._sas = self._bearer = ""
+        self._sas = ""
+        self.bearer = ""
+        """The token, set before each head where the right is tokens."""
         if isinstance(right, AzureNamedKeyCredential):
             self._key = base64.b64decode(right.named_key.key)
         elif isinstance(right, AzureSasCredential):
             self._sas = quote(right.signature, safe=_SAS_SAFE)
-        elif right is not None:
-            self._bearer = f"Authorization: Bearer {right.token.reveal()}\r\n"
 
     def put_blob(
         self, name: BlobName, length: int, crc64: int | None, attributes: BlobAttributes, *, replace: bool
@@ -123,9 +115,9 @@ class Heads:
             headers.append(("x-ms-date", self._now()))
             signature = self._signature(path, query, headers, length, condition)
             authorization = f"Authorization: SharedKey {self._account}:{signature}\r\n"
-        elif self._bearer:
+        elif self.bearer:
             headers.append(("x-ms-date", self._now()))
-            authorization = self._bearer
+            authorization = f"Authorization: Bearer {self.bearer}\r\n"
         elif self._sas:
             asked = f"{asked}&{self._sas}" if asked else self._sas
         lines = "".join([f"{key}: {value}\r\n" for key, value in headers])

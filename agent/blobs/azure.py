@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from azure.storage.blob.aio import BlobServiceClient
 
 from agent.blobs import rules
-from agent.blobs.azure_account import Account, sdk_credential
+from agent.blobs.azure_account import Account
 from agent.blobs.azure_errors import refused, unanswered
 from agent.blobs.azure_sdk import (
     API_VERSION,
@@ -16,10 +16,12 @@ from agent.blobs.azure_sdk import (
     CONNECTIONS,
     READ_TIMEOUT_S,
     SdkBlobStore,
+    right_of,
     sdk_service,
 )
 from agent.blobs.crc64 import crc64 as crc64_of
 from agent.blobs.crc64 import header
+from agent.blobs.entra import Tokens
 from agent.blobs.store import Body
 from agent.blobs.wire.answer import Answer
 from agent.blobs.wire.dial import Route, dial, tls_context
@@ -40,9 +42,16 @@ class AzureBlobStore(SdkBlobStore):
     body any more, whether it was answered, failed or was cancelled.
     """
 
-    def __init__(self, account: Account, service: BlobServiceClient, heads: Heads, pool: Pool) -> None:
+    def __init__(
+        self,
+        account: Account,
+        service: BlobServiceClient,
+        heads: Heads,
+        pool: Pool,
+        tokens: Tokens | None = None,
+    ) -> None:
         """Use ``connect``."""
-        super().__init__(account, service)
+        super().__init__(account, service, tokens)
         self._heads = heads
         self._pool = pool
 
@@ -50,13 +59,13 @@ class AzureBlobStore(SdkBlobStore):
     def connect(
         cls,
         endpoint: str,
-        credential: Secret | None,
+        credential: Secret | Tokens | None,
         *,
         connections: int = CONNECTIONS,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         read_timeout_s: float = READ_TIMEOUT_S,
     ) -> AzureBlobStore:
-        """``credential`` is an account key or a SAS; None reads public containers.
+        """``credential`` is an account key, a SAS, or gives tokens; None reads public containers.
 
         Nothing is sent yet. ``connections`` bounds those of the writes, and as many again of all
         else. ``read_timeout_s`` is for an answer, and for a write on which nothing moves. Proxies and
@@ -64,7 +73,7 @@ class AzureBlobStore(SdkBlobStore):
         SSL_CERT_DIR). Raises ConfigInvalid.
         """
         account, tls = Account.of(endpoint), tls_context()
-        right = sdk_credential(account, credential)
+        right = right_of(account, credential)
         route = Route.to(account.endpoint, tls)
         service = sdk_service(
             account,
@@ -76,7 +85,7 @@ class AzureBlobStore(SdkBlobStore):
         )
         heads = Heads(account, right, route, API_VERSION)
         pool = Pool(lambda: dial(route, connect_timeout_s), connections, read_timeout_s)
-        return cls(account, service, heads, pool)
+        return cls(account, service, heads, pool, credential if isinstance(credential, Tokens) else None)
 
     async def put_blob(
         self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes, *, replace: bool
@@ -89,6 +98,7 @@ class AzureBlobStore(SdkBlobStore):
             # The service takes one checksum of a body, and checks this MD5: it stands in for the CRC-64.
             await _to_its_end(asyncio.create_task(asyncio.to_thread(rules.check_crc64, name, body, crc64)))
             checksum = None
+        await self._authorize()
         length = rules.body_length(body)
         head = self._heads.put_blob(name, length, checksum, attributes, replace=replace)
         answer = await self._sent(name, head, body, exclusive=not replace)
@@ -99,6 +109,7 @@ class AzureBlobStore(SdkBlobStore):
         """Stage one block."""
         rules.check_block(body)
         self._id_lengths.check(name, block_id)
+        await self._authorize()
         head = self._heads.put_block(name, block_id, rules.body_length(body), crc64)
         _check_echo(name, await self._sent(name, head, body), crc64)
 
@@ -109,6 +120,7 @@ class AzureBlobStore(SdkBlobStore):
         rules.check_block_list(block_ids)
         rules.check_attributes(name, attributes)
         text = block_list(block_ids)
+        await self._authorize()
         head = self._heads.put_block_list(name, len(text), crc64_of([text]), attributes, replace=replace)
         await self._sent(name, head, [memoryview(text)], exclusive=not replace)
         self._id_lengths.forget(name)
@@ -116,6 +128,7 @@ class AzureBlobStore(SdkBlobStore):
     async def put_page(self, name: BlobName, offset: int, body: Body, crc64: int) -> None:
         """Write pages."""
         rules.check_pages(offset, body)
+        await self._authorize()
         head = self._heads.put_page(name, offset, rules.body_length(body), crc64)
         _check_echo(name, await self._sent(name, head, body), crc64)
 
@@ -123,6 +136,10 @@ class AzureBlobStore(SdkBlobStore):
         """Let go of connections. Idempotent."""
         await self._pool.close()
         await super().close()
+
+    async def _authorize(self) -> None:
+        if self._tokens is not None:
+            self._heads.bearer = await self._tokens.token()
 
     async def _sent(self, name: BlobName, head: bytes, body: Body, *, exclusive: bool = False) -> Answer:
         """The answer to a write that was done, or the error that says why it was not."""

@@ -32,6 +32,7 @@ from agent.blobs.azure_wire import (
     with_base64_names,
 )
 from agent.blobs.crc64 import header
+from agent.blobs.entra import Tokens
 from agent.blobs.store import BlobProperties, Body
 from agent.blobs.wire.dial import tls_context
 from agent.errors import BlobNotFound, BlobRequestFailed, StoreRefused
@@ -52,7 +53,7 @@ T = TypeVar("T")
 
 def sdk_service(
     account: Account,
-    right: AzureNamedKeyCredential | AzureSasCredential | None,
+    right: AzureNamedKeyCredential | AzureSasCredential | Tokens | None,
     tls: ssl.SSLContext,
     *,
     connections: int,
@@ -84,6 +85,13 @@ def sdk_service(
     )
 
 
+def right_of(
+    account: Account, credential: Secret | Tokens | None
+) -> AzureNamedKeyCredential | AzureSasCredential | Tokens | None:
+    """What the SDK takes for the credential. Raises ConfigInvalid."""
+    return credential if isinstance(credential, Tokens) else sdk_credential(account, credential)
+
+
 class SdkBlobStore:
     """See ``agent.blobs.store.BlobStore``. A request costs about a millisecond of processor time.
 
@@ -91,9 +99,10 @@ class SdkBlobStore:
     ``rules.encode_metadata``), and decoded by ``properties``. Made within a running event loop.
     """
 
-    def __init__(self, account: Account, service: BlobServiceClient) -> None:
+    def __init__(self, account: Account, service: BlobServiceClient, tokens: Tokens | None = None) -> None:
         """Use ``connect``."""
         self._account = account
+        self._tokens = tokens
         self._service = service
         self._id_lengths = rules.BlockIdLengths()
 
@@ -101,7 +110,7 @@ class SdkBlobStore:
     def connect(
         cls,
         endpoint: str,
-        credential: Secret | None,
+        credential: Secret | Tokens | None,
         *,
         connections: int = CONNECTIONS,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
@@ -111,13 +120,13 @@ class SdkBlobStore:
         account = Account.of(endpoint)
         service = sdk_service(
             account,
-            sdk_credential(account, credential),
+            right_of(account, credential),
             tls_context(),
             connections=connections,
             connect_timeout_s=connect_timeout_s,
             read_timeout_s=read_timeout_s,
         )
-        return cls(account, service)
+        return cls(account, service, credential if isinstance(credential, Tokens) else None)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._account.endpoint!r})"
@@ -286,6 +295,8 @@ class SdkBlobStore:
     async def close(self) -> None:
         """Let go of connections. Idempotent."""
         await self._service.close()
+        if self._tokens is not None:
+            await self._tokens.close()
 
     def _client(self, name: BlobName) -> BlobClient:
         return self._service.get_blob_client(str(name.container), name.path)

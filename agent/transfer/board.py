@@ -49,10 +49,13 @@ class Board:
     def change(self, edit: Callable[[Rows], T]) -> T | None:
         """What ``edit`` returns when it has read and changed the rows in its turn.
 
-        None when it is somebody else's turn: try again later. Raises StateUnusable.
+        None when it is somebody else's turn: try again later; and after ``close``. Raises
+        StateUnusable.
         """
         if self._path is None:
             return edit(self._rows)
+        if self._fd < 0:
+            return None
         try:
             fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

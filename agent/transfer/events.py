@@ -1,6 +1,7 @@
 """What an uploader tells its station: one JSON object a line on standard output.
 
 Names: ``opened``, ``inventory``, ``manifest.warning``, ``waiting`` (for the store), ``progress``,
+``credential.refused`` (by the store: the station answers with another one, or none),
 ``log.kept``, ``drive.unreadable`` (bad sectors, when all is moved), and as the last one of ``finished``,
 ``paused`` (something to wait for or to mend; the place is kept) or ``interrupted`` (stopped as told; the
 place is kept).

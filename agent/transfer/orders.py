@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from agent.model.access import Identity, IdentityKind
 from agent.model.codes import Disposition, LogLevel
 from agent.model.identity import ContainerName, JobName, SerialNumber
 from agent.model.job import Destination
@@ -70,18 +71,36 @@ def _credential_from_json(value: dict[str, str] | None) -> Credential | None:
 
 @dataclass(frozen=True, slots=True)
 class StoreOrder:
-    """Which store: ``azure`` with an endpoint and a credential, or ``directory`` with a root."""
+    """Which store: ``azure`` with an endpoint and a credential or identity, or ``directory`` with a root."""
 
     kind: str
     address: str
     credential: Secret | None = None
+    identity: Identity | None = None
+
+    def to_json(self) -> list[Any]:
+        """Holds the credential in the clear: for a pipe only."""
+        identity = [self.identity.kind, self.identity.client_id] if self.identity else None
+        return [self.kind, self.address, self.credential.reveal() if self.credential else None, identity]
+
+    @classmethod
+    def from_json(cls, value: list[Any]) -> Self:
+        """What ``to_json`` gave."""
+        kind, address, secret, identity = value
+        return cls(
+            kind,
+            address,
+            Secret(secret) if secret is not None else None,
+            Identity(IdentityKind(identity[0]), identity[1]) if identity is not None else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class UploadOrder:
     """For the uploader: what to do with the drive, and where to.
 
-    ``journal`` is a file and ``spool`` a folder of this drive alone. ``give_up_after_s`` bounds how
+    ``journal`` is a file and ``spool`` a folder of this drive alone; ``board`` is the station's file of
+    shared limits (see ``agent.transfer.board``), None: shared with nobody. ``give_up_after_s`` bounds how
     long an unreachable store is waited for before the transfer pauses.
     """
 
@@ -103,10 +122,10 @@ class UploadOrder:
     block_bytes: int
     give_up_after_s: float
     treatment: Treatment = AS_USUAL
+    board: Path | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Holds the store's credential in the clear: for a pipe only."""
-        secret = self.store.credential
         return {
             "job": str(self.job),
             "serial": self.serial.shown,
@@ -118,7 +137,7 @@ class UploadOrder:
             "log_level": self.log_level,
             "backup_manifest": self.backup_manifest,
             "upload_streams": self.upload_streams,
-            "store": [self.store.kind, self.store.address, secret.reveal() if secret else None],
+            "store": self.store.to_json(),
             "journal": str(self.journal),
             "spool": str(self.spool),
             "slot_count": self.slot_count,
@@ -126,12 +145,12 @@ class UploadOrder:
             "block_bytes": self.block_bytes,
             "give_up_after_s": self.give_up_after_s,
             "treatment": self.treatment.to_json(),
+            "board": str(self.board) if self.board else None,
         }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
         """What ``to_json`` gave."""
-        kind, address, secret = value["store"]
         return cls(
             job=JobName.parse(value["job"]),
             serial=SerialNumber.parse(value["serial"]),
@@ -143,7 +162,7 @@ class UploadOrder:
             log_level=LogLevel(value["log_level"]),
             backup_manifest=value["backup_manifest"],
             upload_streams=value["upload_streams"],
-            store=StoreOrder(kind, address, Secret(secret) if secret is not None else None),
+            store=StoreOrder.from_json(value["store"]),
             journal=Path(value["journal"]),
             spool=Path(value["spool"]),
             slot_count=value["slot_count"],
@@ -151,4 +170,5 @@ class UploadOrder:
             block_bytes=value["block_bytes"],
             give_up_after_s=value["give_up_after_s"],
             treatment=Treatment.from_json(value["treatment"]),
+            board=Path(value["board"]) if value["board"] else None,
         )

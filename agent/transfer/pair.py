@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import StateUnusable, WorkerLost
+from agent.model.secrets import Secret
 from agent.transfer.endings import ending
 from agent.transfer.orders import ReaderOrder, UploadOrder
 from agent.transfer.ring import Ring
@@ -32,6 +33,21 @@ _KEPT_ENVIRONMENT = ("PATH", "PYTHONPATH", "LANG", "TZ", "SSL_CERT_FILE", "SSL_C
 _READER_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 """No thread runs before the reader's walls go up, and its address space is what it uses."""
 _UPLOADER_ENVIRONMENT = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy")
+
+_IDENTITY_ENVIRONMENT = (
+    "AZURE_AUTHORITY_HOST",
+    "AZURE_CLIENT_ID",
+    "AZURE_FEDERATED_TOKEN_FILE",
+    "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+    "AZURE_TENANT_ID",
+    "IDENTITY_ENDPOINT",
+    "IDENTITY_HEADER",
+    "IDENTITY_SERVER_THUMBPRINT",
+    "IMDS_ENDPOINT",
+    "MSI_ENDPOINT",
+    "MSI_SECRET",
+)
+"""By these the platform tells its identities; they are handed on only to who comes by one."""
 
 
 class Pair:
@@ -64,7 +80,7 @@ class Pair:
             sending = await _spawn(
                 "agent.transfer.uploader",
                 [ring.fd, ours.fileno()],
-                _environment(_KEPT_ENVIRONMENT + _UPLOADER_ENVIRONMENT),
+                _environment(_KEPT_ENVIRONMENT + _UPLOADER_ENVIRONMENT + _of_identity(upload)),
                 stdin=PIPE,
                 stdout=PIPE,
             )
@@ -106,6 +122,13 @@ class Pair:
         assert self._uploader.stdin is not None
         with suppress(ConnectionError):
             self._uploader.stdin.write(word.encode("ascii") + b"\n")
+
+    def hand_over(self, credential: Secret | None) -> None:
+        """Another credential for the store, from now on; None: there is no other."""
+        text = json.dumps(credential.reveal() if credential is not None else None)
+        assert self._uploader.stdin is not None
+        with suppress(ConnectionError):
+            self._uploader.stdin.write(f"credential {text}\n".encode("ascii"))
 
     async def close(self) -> None:
         """Wait for both to end; end them by force when they do not. Idempotent."""
@@ -154,6 +177,10 @@ def _scratch(folder: Path) -> int:
             return os.dup(file.fileno())
     except OSError as error:
         raise StateUnusable(f"no scratch file can be made in {folder}: {error.strerror}") from None
+
+
+def _of_identity(upload: UploadOrder) -> tuple[str, ...]:
+    return _IDENTITY_ENVIRONMENT if upload.store.identity is not None else ()
 
 
 def _environment(names: tuple[str, ...]) -> dict[str, str]:

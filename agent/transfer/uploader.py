@@ -1,9 +1,10 @@
 """The uploader process: network, credential and journal, and no device.
 
 Its order comes as one JSON line on standard input, followed by commands (``stop``: settle what is
-under way and keep the place; ``cancel``: the same, and account for the rest as cancelled). What
-happens goes to standard output, a JSON event a line. The end of standard input means that the
-station is gone: the same as ``stop``.
+under way and keep the place; ``cancel``: the same, and account for the rest as cancelled;
+``credential`` and a JSON text: use this one from now on, or null: there is no other). What happens
+goes to standard output, a JSON event a line. The end of standard input means that the station is
+gone: the same as ``stop``.
 
     python -m agent.transfer.uploader RING_FD SOCKET_FD
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import socket
 import sqlite3
@@ -22,12 +24,15 @@ from dataclasses import asdict
 from typing import Any
 
 from agent.blobs.opening import open_store
+from agent.blobs.renewable import RenewableStore
 from agent.blobs.store import BlobStore
 from agent.errors import IngestError, StateUnusable, StoreRefused, WorkerLost
 from agent.formats.lognames import ReportKind
 from agent.model.codes import BlobStatus, DispositionStatus, DriveStatus, LogLevel
+from agent.model.secrets import Secret
 from agent.model.tally import Tally
 from agent.transfer import inventory
+from agent.transfer.board import Board
 from agent.transfer.books import Books
 from agent.transfer.events import Tell, emit, error_fields, tally_fields
 from agent.transfer.frames import Message
@@ -37,7 +42,9 @@ from agent.transfer.link import ReaderLink
 from agent.transfer.losses import lost_files
 from agent.transfer.mover import Mover
 from agent.transfer.orders import UploadOrder
-from agent.transfer.patience import Patience
+from agent.transfer.pace import Pace
+from agent.transfer.patience import Patience, Renewal
+from agent.transfer.renewal import StationRenewal
 from agent.transfer.reports import Report, Reporter, upload
 from agent.transfer.ring import Ring, SlotPool
 from agent.transfer.sender import Sender
@@ -47,12 +54,32 @@ from agent.transfer.sides import read_side_files
 class Uploader:
     """Moves one drive."""
 
-    def __init__(self, order: UploadOrder, link: ReaderLink, store: BlobStore, tell: Tell = emit) -> None:
+    def __init__(
+        self,
+        order: UploadOrder,
+        link: ReaderLink,
+        store: BlobStore,
+        tell: Tell = emit,
+        renewal: Renewal | None = None,
+    ) -> None:
+        """Raises StateUnusable when the station's shared limits cannot be opened."""
         self._order, self._link, self._store, self._tell = order, link, store, tell
         self.stop = asyncio.Event()
         self._cancelled = False
+        self._pace = Pace(
+            Board(order.board),
+            self.stop,
+            account=order.store.address,
+            job=str(order.job),
+            drive=f"{order.serial.normal}/{os.getpid()}",
+            connections=order.connections,
+        )
         self._patience = Patience(
-            order.give_up_after_s, self.stop, lambda detail: tell("waiting", detail=detail)
+            order.give_up_after_s,
+            self.stop,
+            lambda detail: tell("waiting", detail=detail),
+            pace=self._pace,
+            renewal=renewal,
         )
         self._sender = Sender(store, self._patience, order.connections)
         self._reporter = Reporter(order.job, order.serial, order.diagnostics, order.spool, order.block_bytes)
@@ -75,6 +102,7 @@ class Uploader:
         except (sqlite3.Error, OSError) as error:
             await self._end_with(StateUnusable(f"the journal or the log spool cannot be written: {error}"))
         finally:
+            self._pace.close()
             if self._journal is not None:
                 self._journal.close()
 
@@ -211,7 +239,14 @@ class Uploader:
         return self._is_resume or (self._books is not None and self._books.tally.done.files > 0)
 
     def _progress(self, tally: Tally, percent: int) -> None:
-        self._tell("progress", percent=percent, waiting=self._patience.waiting_for, **tally_fields(tally))
+        self._tell(
+            "progress",
+            percent=percent,
+            waiting=self._patience.waiting_for,
+            limited_by=self._pace.limited_by,
+            limit=self._pace.limit,
+            **tally_fields(tally),
+        )
 
     async def _finish(self, journal: Journal) -> None:
         tally = await asyncio.to_thread(journal.tally)
@@ -323,9 +358,14 @@ async def _listening(link: ReaderLink) -> AsyncIterator[None]:
             await task
 
 
-async def _commands(uploader: Uploader, lines: asyncio.StreamReader) -> None:
+async def _commands(uploader: Uploader, renewal: StationRenewal, lines: asyncio.StreamReader) -> None:
     while line := await lines.readline():
-        uploader.command(line.decode("ascii", "replace").strip())
+        word, _, rest = line.decode("ascii", "replace").strip().partition(" ")
+        if word == "credential":
+            credential = json.loads(rest)
+            await renewal.take(None if credential is None else Secret(credential))
+        else:
+            uploader.command(word)
     uploader.command("stop")
 
 
@@ -337,15 +377,30 @@ async def _main(ring_fd: int, socket_fd: int) -> None:
     ring = Ring(ring_fd, order.slot_count)
     reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=socket_fd))
     link = ReaderLink(reader, writer, ring, SlotPool(order.slot_count))
-    store = open_store(order.store.kind, order.store.address, order.store.credential)
-    uploader = Uploader(order, link, store)
-    commands = asyncio.create_task(_commands(uploader, lines))
+    try:
+        store = _store(order)
+        renewal = StationRenewal(store, lambda: emit("credential.refused"))
+        uploader = Uploader(order, link, store, renewal=renewal)
+    except IngestError as error:
+        emit("paused", **error_fields(error))
+        writer.close()
+        return
+    commands = asyncio.create_task(_commands(uploader, renewal, lines))
     try:
         await uploader.run()
     finally:
         commands.cancel()
         writer.close()
         await store.close()
+
+
+def _store(order: UploadOrder) -> RenewableStore:
+    target = order.store
+
+    def opened(credential: Secret | None) -> BlobStore:
+        return open_store(target.kind, target.address, credential, identity=target.identity)
+
+    return RenewableStore(opened, target.credential)
 
 
 def main(arguments: list[str]) -> int:

@@ -14,6 +14,7 @@ from agent.blobs.azure_sdk import SdkBlobStore
 from agent.blobs.directory import DirectoryBlobStore
 from agent.blobs.faults import FaultyBlobStore
 from agent.blobs.memory import MemoryBlobStore
+from agent.blobs.renewable import RenewableStore
 from agent.blobs.store import BlobStore
 from agent.model.identity import ContainerName
 from agent.model.secrets import Secret
@@ -29,10 +30,12 @@ def _made(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> BlobStor
         return adapter.connect(emulator.endpoint, Secret(emulator.key))
     if kind == "directory":
         return DirectoryBlobStore(tmp_path / "blobs")
+    if kind == "renewable":
+        return RenewableStore(lambda _: MemoryBlobStore(), None)
     return FaultyBlobStore(MemoryBlobStore()) if kind == "faulty" else MemoryBlobStore()
 
 
-@pytest.fixture(params=["azure", "azure-sdk", "directory", "memory", "faulty"])
+@pytest.fixture(params=["azure", "azure-sdk", "directory", "memory", "faulty", "renewable"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[BlobStore]:
     made = _made(request.param, request, tmp_path)
     yield made

@@ -41,7 +41,7 @@ from agent.volume.imaged import ImagedSource
 from agent.volume.losses import lost_ranges, on_volume, sentence
 from agent.volume.mapfile import parse
 from agent.volume.ntfs import DamagedRecord, Entry, NtfsVolume, StreamRef
-from agent.volume.opening import open_volume
+from agent.volume.opening import OpenedVolume, open_volume
 from agent.volume.rescue import RescueSource
 
 FILLING_THREADS = 2
@@ -88,7 +88,7 @@ class Reader:
 
     def serve(self, order: ReaderOrder) -> None:
         """Open the volume, say so, then answer until the uploader hangs up."""
-        opened = open_volume(self._drive, order.credential, allow_unencrypted=order.allow_unencrypted)
+        opened = self._opened(order)
         self._ntfs: NtfsVolume = opened.ntfs
         self._volume, self._placement = opened.source, opened.placement
         self._channel.send(
@@ -112,6 +112,14 @@ class Reader:
                     self._verbs[message["do"]](message)
         if self._failed is not None and not isinstance(self._failed, (IngestError, OSError)):
             raise self._failed
+
+    def _opened(self, order: ReaderOrder) -> OpenedVolume:
+        try:
+            return open_volume(self._drive, order.credential, allow_unencrypted=order.allow_unencrypted)
+        except IngestError:
+            # What a drive that was pulled could not give looks like no volume, or like bad sectors.
+            self._still_there()
+            raise
 
     def _scan(self, _: Message) -> None:
         rows: list[list[object]] = []

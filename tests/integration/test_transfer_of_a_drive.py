@@ -585,8 +585,8 @@ class _Pulled(FaultySource):
         super().read_into(offset, buffer)
 
 
-@pytest.mark.parametrize("limit", [8, 12, 16, 20, 24])
-async def test_a_drive_pulled_while_its_files_are_listed_goes_on_when_it_is_back(
+@pytest.mark.parametrize("limit", [0, 1, 2, 4, 8, 12, 16, 20, 24])
+async def test_a_drive_pulled_while_it_is_opened_and_its_files_are_listed_goes_on_when_it_is_back(
     whole: Drive, limit: int
 ) -> None:
     def pulled(source: BlockSource) -> BlockSource:

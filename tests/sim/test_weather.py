@@ -1,0 +1,94 @@
+"""Each call of the store goes wrong once, in each way there is."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from agent.blobs.faults import Call
+from agent.transfer.uploader import Uploader
+from tests.sim.checks import chosen, told, wrong_at_the_end, wrong_on_the_way
+from tests.sim.drive import SimDrive
+from tests.sim.store import LETTERS
+from tests.sim.world import Run, Weather, World, run_drive
+
+POINTS = 40
+
+
+def test_a_call_that_goes_wrong_once_is_no_files_error(sim: SimDrive, world: World, undisturbed: Run) -> None:
+    calls = range(len(undisturbed.calls))
+    wrong = {}
+    for number, letter in chosen(list(product(calls, LETTERS.replace("R", ""))), POINTS):
+        run = run_drive(sim, world, Weather(2, lambda call, at=number, what=letter: _once(call, at, what)))
+        wrong[number, letter] = list(wrong_at_the_end(sim, run, undisturbed))
+    assert told(wrong) == ""
+
+
+def _once(call: Call, number: int, letter: str) -> str:
+    return letter if call.number == number else "."
+
+
+@pytest.mark.parametrize("letter", "ULTZ")
+def test_many_calls_that_go_wrong_are_no_files_error(
+    sim: SimDrive, world: World, undisturbed: Run, letter: str
+) -> None:
+    wrong = {}
+    for every in chosen(range(2, 12), 2):
+        weather = Weather(every, lambda call, every=every: letter if call.number % every == 1 else ".")
+        run = run_drive(sim, world, weather)
+        wrong[every] = list(wrong_at_the_end(sim, run, undisturbed))
+    assert told(wrong) == ""
+
+
+def test_a_credential_that_is_refused_in_the_middle_pauses_and_what_follows_completes(
+    sim: SimDrive, world: World, undisturbed: Run
+) -> None:
+    wrong = {}
+    for number in chosen(range(len(undisturbed.calls)), POINTS // 3):
+        run = run_drive(sim, world, Weather(3, lambda call, at=number: "R" if call.number >= at else "."))
+        found = list(wrong_on_the_way(sim, run))
+        if run.told.last["event"] == "paused":
+            found += wrong_at_the_end(sim, run_drive(sim, run.after), undisturbed)
+        elif run.told.last.get("status") not in ("BlobRequestForbidden", undisturbed.told.last["status"]):
+            found.append(f"it ended with {run.told.last}")
+        wrong[number] = found
+    assert told(wrong) == ""
+
+
+@pytest.mark.parametrize("letter", "UTHZ")
+def test_an_outage_that_lasts_pauses_and_what_follows_completes(
+    sim: SimDrive, world: World, undisturbed: Run, letter: str
+) -> None:
+    wrong = {}
+    for number in chosen(range(len(undisturbed.calls) - 2), POINTS // 10):
+        weather = Weather(4, lambda call, at=number: letter if call.number >= at else ".")
+        run = run_drive(sim, world, weather, give_up_after_s=10.0)
+        found = list(wrong_on_the_way(sim, run))
+        if run.told.last["event"] != "paused":
+            found.append(f"it ended with {run.told.last}")
+        found += wrong_at_the_end(sim, run_drive(sim, run.after), undisturbed)
+        wrong[number] = found
+    assert told(wrong) == ""
+
+
+@pytest.mark.parametrize("word", ["stop", "cancel"])
+def test_a_word_of_the_station_at_any_call_is_heard_and_the_books_balance(
+    sim: SimDrive, world: World, undisturbed: Run, word: str
+) -> None:
+    wrong = {}
+    for number in chosen(range(len(undisturbed.calls)), POINTS // 3):
+
+        def tell(call: Call, uploader: Uploader, at: int = number) -> None:
+            if call.number == at:
+                uploader.command(word)
+
+        run = run_drive(sim, world, Weather(5, begun=tell))
+        found = list(wrong_on_the_way(sim, run))
+        ended = run.told.last["event"]
+        if ended not in ({"interrupted", "finished"} if word == "stop" else {"finished"}):
+            found.append(f"it ended with {run.told.last}")
+        if ended == "interrupted":
+            found += wrong_at_the_end(sim, run_drive(sim, run.after), undisturbed)
+        wrong[number] = found
+    assert told(wrong) == ""

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from agent.errors import (
     DeviceUnavailable,
@@ -44,6 +44,8 @@ from agent.volume.ntfs import DamagedRecord, Entry, NtfsVolume, StreamRef
 from agent.volume.opening import OpenedVolume, open_volume
 from agent.volume.rescue import RescueSource
 
+_T = TypeVar("_T")
+
 FILLING_THREADS = 2
 """One decrypts while the other waits for the drive, or they share the work on a fast one."""
 
@@ -53,6 +55,8 @@ MAX_EXTENTS = 1_000_000
 """A file in more pieces than this is not moved: its list would not fit a message."""
 _NAME, _EXTENTS = 2, 7
 """Where name and extents stand in the JSON of a stream reference."""
+MAX_TRIES = 3
+"""Of a read that met a drive which was away for a moment and came back."""
 DAMAGED = "$Damaged"
 """First name of the path under which a damaged MFT record is accounted for; then its number, and a name."""
 
@@ -85,6 +89,8 @@ class Reader:
             "losses": self._losses,
         }
         self._failed: BaseException | None = None
+        self._judging = threading.Lock()
+        self._gone: str | None = None
 
     def serve(self, order: ReaderOrder) -> None:
         """Open the volume, say so, then answer until the uploader hangs up."""
@@ -117,8 +123,8 @@ class Reader:
         try:
             return open_volume(self._drive, order.credential, allow_unencrypted=order.allow_unencrypted)
         except IngestError:
-            # What a drive that was pulled could not give looks like no volume, or like bad sectors.
-            self._still_there()
+            # What a pulled or faltering drive could not give looks like a drive of another kind.
+            self._was_there("opened")
             raise
 
     def _scan(self, _: Message) -> None:
@@ -133,9 +139,7 @@ class Reader:
                 rows, extents = [], 0
         self._channel.send({"is": "entries", "rows": rows})
         # Records that a pulled or faltering drive could not give look damaged; they are not.
-        self._still_there()
-        if self._drive.recovered():
-            raise DeviceUnavailable("the drive faltered while its files were listed, and answers again")
+        self._was_there("listed")
         self._channel.send({"is": "scanned"})
 
     def _find(self, message: Message) -> None:
@@ -143,9 +147,8 @@ class Reader:
 
     def _row_of(self, path: str) -> list[object] | None:
         try:
-            entry = self._ntfs.find(path)
+            entry = self._persistently(partial(self._ntfs.find, path))
         except (UnreadableSectors, NtfsDamaged) as error:
-            self._still_there()
             return [[path], None, 0, "damaged", error.detail]
         if entry is None or entry.is_directory:
             return None
@@ -179,19 +182,32 @@ class Reader:
     ) -> None:
         answer: Message = {"is": "filled", "cid": cid}
         try:
-            try:
-                _read(read, offset, runs)
-            except UnreadableSectors:
-                self._still_there()
-                # A drive that was away for a moment comes back with sectors that only seemed bad.
-                if not (self._drive.retrying and self._drive.recovered()):
-                    raise
-                _read(read, offset, runs)
+            self._persistently(partial(_read, read, offset, runs))
         except UnreadableSectors as error:
             answer |= {"why": error.detail, "later": not self._drive.retrying}
         except (DiskOperationFailed, NtfsDamaged) as error:
             answer["why"] = error.detail
         self._channel.send(answer)
+
+    def _persistently(self, step: Callable[[], _T]) -> _T:
+        """A step that reads, made again when the drive was away for a moment meanwhile."""
+        for tries_left in reversed(range(MAX_TRIES)):
+            before = self._drive.recoveries
+            try:
+                return step()
+            except (UnreadableSectors, NtfsDamaged):
+                if not self._faltered(before) or not tries_left:
+                    raise
+        raise AssertionError
+
+    def _faltered(self, before: int) -> bool:
+        """Whether the drive was away and is back, so that what only seemed bad is to be read again.
+
+        One thread at a time finds out, and the others hold to it: asking anew, they would hear nothing.
+        """
+        with self._judging:
+            self._still_there()
+            return self._drive.retrying and (self._drive.recovered() or self._drive.recoveries != before)
 
     def _ended(self, fill: Future[None]) -> None:
         """A fill that raised ends the service; the uploader is told, and hangs up."""
@@ -225,9 +241,15 @@ class Reader:
 
     def _still_there(self) -> None:
         """A drive that was pulled is one event, not an error for each of its files."""
-        why = self._drive.why_gone()
-        if why is not None:
-            raise DeviceUnavailable(f"the drive stopped answering ({why})")
+        self._gone = self._gone or self._drive.why_gone()
+        if self._gone is not None:
+            raise DeviceUnavailable(f"the drive stopped answering ({self._gone})")
+
+    def _was_there(self, what: str) -> None:
+        """That nothing which was read to get this far failed only because the drive was away."""
+        self._still_there()
+        if self._drive.recovered():
+            raise DeviceUnavailable(f"the drive faltered while it was {what}, and answers again")
 
 
 def _read(read: Callable[[int, memoryview], None], offset: int, runs: list[memoryview]) -> None:

@@ -57,6 +57,8 @@ class RescueSource:
         self.bad = known if known is not None else DriveMap(inner.size_bytes)
         if self.bad.size_bytes != inner.size_bytes:
             raise ValueError(f"a map of {self.bad.size_bytes} bytes for a drive of {inner.size_bytes}")
+        self.recoveries = 0
+        """How often ``recovered`` found out that the drive had been away."""
         self._last_good = 0
         self._doubts = Doubts(inner.size_bytes)
 
@@ -155,6 +157,7 @@ class RescueSource:
                 continue
             with self._lock:
                 self._forget(recent)
+                self.recoveries += 1
             return True
         return False
 

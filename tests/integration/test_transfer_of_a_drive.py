@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from agent.blobs.crc64 import crc64
 from agent.blobs.faults import Call, FaultyBlobStore
 from agent.blobs.memory import MemoryBlobStore
 from agent.blobs.store import NO_ATTRIBUTES, BlobStore
+from agent.errors import UnreadableSectors
 from agent.formats.log_values import LogEntry
 from agent.formats.logreader import read_log
 from agent.model.blobs import BlobName
@@ -667,3 +669,62 @@ async def test_a_block_that_changed_on_the_way_while_stopping_is_sent_again_late
     )
     assert told.last["event"] == "interrupted"
     assert (await ingest(whole, store)).last["status"] == "Completed"
+
+
+@pytest.mark.parametrize("kind", ["whole", "by_manifest"])
+@pytest.mark.parametrize("limit", range(8))
+async def test_a_drive_pulled_while_it_is_opened_is_no_drive_of_another_kind(
+    request: pytest.FixtureRequest, kind: str, limit: int
+) -> None:
+    drive: Drive = request.getfixturevalue(kind)
+
+    def pulled(source: BlockSource) -> BlockSource:
+        gone = _Pulled(source, "")
+        gone.limit = limit
+        return gone
+
+    told = await ingest(replace(drive, wrap=pulled), MemoryBlobStore())
+    assert (told.last["event"], told.last["error"]) == ("paused", "DeviceUnavailable")
+
+
+class _BackInTheRescueSweep:
+    """Two places that cannot be read until both have been given up; then the drive turns out to be back."""
+
+    def __init__(self, inner: BlockSource, places: tuple[int, int]) -> None:
+        self._inner, self._places = inner, places
+        self._tries: dict[int, int] = {}
+        """Of a single sector, by thread."""
+        self._both = threading.Event()
+        self.size_bytes, self.sector_size = inner.size_bytes, inner.sector_size
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """See BlockSource."""
+        for place in self._places:
+            if offset < place + 512 and offset + len(buffer) > place:
+                self._refuse(place, len(buffer))
+        if self._tries.get(threading.get_ident(), 0) >= 3:
+            assert self._both.wait(10)
+        self._inner.read_into(offset, buffer)
+
+    def _refuse(self, place: int, length: int) -> None:
+        if self._both.is_set():
+            return
+        if length == 512:
+            thread = threading.get_ident()
+            self._tries[thread] = self._tries.get(thread, 0) + 1
+            if len(self._tries) == len(self._places) and min(self._tries.values()) >= 3:
+                self._both.set()
+        raise UnreadableSectors(place, 512, "I/O error")
+
+
+async def test_two_files_that_meet_a_drive_which_was_away_for_a_moment_are_both_read_again(
+    whole: Drive,
+) -> None:
+    places = (
+        _place_of(whole, "session-1/video/harbour.mp4", 5 << 20),
+        _place_of(whole, "session-1/video/harbour.mp4", 9 << 20),
+    )
+    told = await ingest(
+        replace(whole, wrap=lambda source: _BackInTheRescueSweep(source, places)), MemoryBlobStore()
+    )
+    assert told.last["status"] == "Completed"

@@ -51,8 +51,12 @@ def serve(pipe: Connection, trace_path: str, prepare: Prepare | None) -> None:
         except EOFError:
             return
         for number, what in tasks:
-            image = what if isinstance(what, Image) else make_image(what, number)
-            base(image.base)
+            try:
+                image = what if isinstance(what, Image) else make_image(what, number)
+                base(image.base)
+            except Exception as error:
+                pipe.send(("broken", number, f"{type(error).__name__} while making it: {error}"))
+                raise
             pipe.send(("begin", number, image))
             pipe.send(("end", number, measured(image)))
 

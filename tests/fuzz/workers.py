@@ -32,7 +32,7 @@ _FRAME = re.compile(r'File "(.+?)", line (\d+) in (\S+)')
 
 
 class WorkerBroken(Exception):
-    """A worker ended before it was at any image; nothing can be learnt of that."""
+    """An image could not be made, or a worker ended before it was at any: the fuzzer's own trouble."""
 
 
 @dataclass(slots=True)
@@ -120,6 +120,8 @@ class Workers:
         if message[0] == "begin":
             worker.at = message[1], message[2]
             return
+        if message[0] == "broken":
+            raise WorkerBroken(f"image {message[1]}: {message[2]}")
         assert worker.at is not None
         worker.tasks.popleft()
         number, image = worker.at

@@ -28,7 +28,7 @@ from tests.fuzz.mutators import REGISTRY, Mutator
 from tests.fuzz.scene import Scene
 from tests.fuzz.sealed import Sealing
 from tests.fuzz.verdict import Finding, judge
-from tests.fuzz.workers import Workers
+from tests.fuzz.workers import WorkerBroken, Workers
 
 CHECKOUT = Path(__file__).parents[2]
 SOUND = Image("sound", "mbr", len(base("mbr").disk), ())
@@ -270,3 +270,9 @@ def test_findings_of_one_cause_count_as_one() -> None:
     assert isinstance(first, Finding)
     assert isinstance(second, Finding)
     assert first.signature == second.signature
+
+
+def test_a_mutator_that_fails_is_the_fuzzers_own_trouble_and_no_finding() -> None:
+    missing = Image("", "no such base", 512, ())
+    with Workers(1) as workers, pytest.raises(WorkerBroken, match="image 3: KeyError"):
+        list(workers.run([(3, missing)]))

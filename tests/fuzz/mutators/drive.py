@@ -41,7 +41,7 @@ def blocks_filled(scene: Scene, dice: Dice) -> str:
 def end_cut_off(scene: Scene, dice: Dice) -> str:
     """The drive ends early, by little or by much, in the middle of a sector too."""
     whole = scene.disk.size_bytes
-    anywhere, edge = dice.below(whole), dice.pick((0, 1, 511, 512, 513, 1024, 4096, 65536))
+    anywhere, edge = dice.below(whole + 1), dice.pick((0, 1, 511, 512, 513, 1024, 4096, 65536))
     size = dice.pick((anywhere, anywhere // 512 * 512, whole - anywhere % 5000 - 1, anywhere % 20_000, edge))
     scene.disk.size_bytes = max(0, min(whole, size))
     return f"the drive ends after {scene.disk.size_bytes} bytes"

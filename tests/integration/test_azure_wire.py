@@ -24,7 +24,7 @@ from agent.errors import (
     StoreThrottled,
     StoreUnreachable,
 )
-from agent.model.blobs import BlobName
+from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.secrets import Secret
 from fixtures.certificates import Certificates, make
 from tests.kit.wire import CREATED, PATIENCE_S, Peer, Request, Script, serving, taking, tunnel
@@ -556,6 +556,51 @@ async def test_a_proxy_leads_to_a_host_that_only_it_can_find(
     assert [len(request.body) for request in seen] == [3 << 20, 4]
     assert not [request for request in seen if "proxy-authorization" in request.headers]
     assert seen[0].line.startswith("PUT /container/folder/blob.bin?blockid=AAAA&comp=block&sv=")
+
+
+@pytest.mark.usefixtures("_trusting")
+async def test_what_goes_by_the_sdk_takes_the_same_proxy_and_authorities(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Request] = []
+    asked: list[tuple[str, dict[str, str]]] = []
+    with (
+        serving(taking(seen), tls=certificates) as server,
+        serving(tunnel(server.port, asked)) as proxy,
+    ):
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:pass@127.0.0.1:{proxy.port}")
+        async with connected("https://account.blob.test") as store:
+            await store.ensure_container(NAME.container)
+    assert asked[0][0].startswith("CONNECT account.blob.test:443 ")
+    assert asked[0][1]["proxy-authorization"] == "Basic dXNlcjpwYXNz"
+    assert seen[0].line.startswith("PUT /container?")
+
+
+async def test_a_cancelled_check_before_a_put_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go, over = threading.Event(), threading.Event(), threading.Event()
+
+    def slowly(*_: object) -> None:
+        begun.set()
+        go.wait(PATIENCE_S)
+        over.set()
+
+    monkeypatch.setattr("agent.blobs.rules.check_crc64", slowly)
+    attributes = BlobAttributes(content_md5=bytes(16))
+    seen: list[Request] = []
+    with serving(taking(seen)) as server:
+        async with connected(server.endpoint) as store:
+            write = store.put_blob(NAME, [memoryview(b"x")], 0, attributes, replace=True)
+            task = asyncio.create_task(write)
+            await happened(begun)
+            for _ in range(3):
+                task.cancel()
+                await asyncio.sleep(0)
+            assert not task.done()
+            go.set()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert over.is_set()
+    assert seen == []
 
 
 @pytest.mark.usefixtures("_trusting")

@@ -7,10 +7,13 @@ from bisect import bisect_right
 from agent.volume.bitlocker.ciphers import SectorCipher
 from agent.volume.bitlocker.metadata import Metadata
 from agent.volume.bitlocker.regions import Kind, Region, lay_out
-from agent.volume.block import BlockSource, check_range
+from agent.volume.block import BlockSource, aligned_buffer, check_range
 
 WINDOW_BYTES = 1024 * 1024
 """Read and decrypted at a time, so that what was read is decrypted while the cache still holds it."""
+
+DETOUR_BYTES = 64 * 1024
+"""Up to here a copy costs less than reading and decrypting a ragged end by itself."""
 
 
 class DecryptedVolume:
@@ -18,7 +21,7 @@ class DecryptedVolume:
 
     A BlockSource, thread-safe as the port demands: each concurrent reader borrows scratch buffers of
     its own from the cipher (one to six megabytes). Whole sectors are read and decrypted in the
-    caller's buffer; only a ragged first or last sector takes a detour. Prints no key.
+    caller's buffer; a ragged first or last sector, or a short ragged piece, takes a detour. Prints no key.
     """
 
     def __init__(self, source: BlockSource, metadata: Metadata, cipher: SectorCipher) -> None:
@@ -60,6 +63,9 @@ class DecryptedVolume:
 
     def _decrypt(self, offset: int, piece: memoryview) -> None:
         """``offset`` is on the source, which is also what the sector's tweak counts from."""
+        if len(piece) <= DETOUR_BYTES and (offset % self.sector_size or len(piece) % self.sector_size):
+            self._decrypt_part(offset, piece)
+            return
         head = min(-offset % self.sector_size, len(piece))
         whole_end = head + (len(piece) - head) // self.sector_size * self.sector_size
         if head:
@@ -72,12 +78,13 @@ class DecryptedVolume:
             self._decrypt_part(offset + whole_end, piece[whole_end:])
 
     def _decrypt_part(self, offset: int, part: memoryview) -> None:
-        """``part`` lies within one sector."""
+        """Whole sectors round ``part``, which is short."""
         inside = offset % self.sector_size
-        sector = memoryview(bytearray(self.sector_size))
-        self._source.read_into(offset - inside, sector)
-        self._cipher.decrypt(offset - inside, sector)
-        part[:] = sector[inside : inside + len(part)]
+        length = inside + len(part)
+        sectors = aligned_buffer(length + -length % self.sector_size)
+        self._source.read_into(offset - inside, sectors)
+        self._cipher.decrypt(offset - inside, sectors)
+        part[:] = sectors[inside:length]
 
     def __repr__(self) -> str:
         return f"DecryptedVolume({self.metadata.volume_guid}, {self.size_bytes} bytes, {self._cipher!r})"

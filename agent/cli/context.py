@@ -43,12 +43,16 @@ class Context:
         """Raises ConfigInvalid."""
         return self._load()
 
+    def reload(self) -> Settings:
+        """Read them anew, for a station that runs on. Raises ConfigInvalid."""
+        return self._load()
+
     def check_store(self) -> None:
         """A store that cannot work is found before a drive is touched. Raises ConfigInvalid."""
         from agent.blobs.opening import check_store
 
         store = self.settings.store
-        check_store(store.kind, store.address, store.credential)
+        check_store(store.kind, store.address, store.credential, store.identity)
 
     @asynccontextmanager
     async def catalog(self) -> AsyncIterator[Catalog]:

@@ -32,7 +32,7 @@ async def _run(context: Context, as_json: bool) -> None:
     settings = context.settings
     log = open_log(as_json=as_json)
     async with context.catalog() as catalog:
-        station = Station(catalog, configured_source(settings), settings, log)
+        station = Station(catalog, configured_source(settings), settings, log, reload=context.reload)
         Stopper(station.stop)
         log.info("station.started", store=settings.store.kind, sources=len(settings.images))
         await station.run()

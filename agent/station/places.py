@@ -17,6 +17,11 @@ def spool_of(state_dir: Path, job: JobName, serial: SerialNumber) -> Path:
     return state_dir / "logs" / str(job) / _file_name(serial)
 
 
+def board_of(state_dir: Path) -> Path:
+    """The file of the limits that all processes of a station share."""
+    return state_dir / "shared" / "limits-1.json"
+
+
 def _file_name(serial: SerialNumber) -> str:
     """Whatever could mean something to a file system is escaped."""
     return "".join(ch if ch.isalnum() or ch in "-_" else f"%{ord(ch):02X}" for ch in serial.normal)

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import traceback
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Callable, Set
 from contextlib import suppress
+from datetime import UTC, datetime
 
+from agent.blobs.opening import check_store
 from agent.catalog.catalog import Catalog
-from agent.config import Settings
+from agent.config import Settings, read_credential
 from agent.devices.source import Device, DeviceSource
-from agent.errors import IngestError, MoveRefused, PolicyError
+from agent.errors import ConfigInvalid, IngestError, MoveRefused, PolicyError
+from agent.station.expiry import ExpiryWatch
 from agent.station.intake import choose
+from agent.station.reload import adopt
 from agent.station.visit import Visit, Watcher
 from agent.telemetry import Log
 
 RECONCILE_EVERY_S = 2.0
 PAUSE_AFTER_CRASH_S = 30.0
+LOOK_AT_CREDENTIAL_EVERY_S = 60.0
 
 
 class Station:
@@ -36,24 +42,39 @@ class Station:
         log: Log,
         *,
         watch: Watcher = lambda event: None,
+        reload: Callable[[], Settings] | None = None,
     ) -> None:
+        """``reload`` reads the settings anew, in a thread; without it they stay as they are."""
         self._catalog, self._source, self._settings = catalog, source, settings
         self._log, self._watch = log, watch
         self._visits: dict[str, tuple[Visit, asyncio.Task[None]]] = {}
         self._told: dict[str, str] = {}
         self._stopping = asyncio.Event()
         self._hint = asyncio.Event()
+        self._reload = reload
+        self._has_news = False
+        self._expiry = ExpiryWatch(log)
+        self._next_look = 0.0
 
     def stop(self) -> None:
         """Drain: no new visits, running ones keep their place and end."""
         self._stopping.set()
 
+    def reload(self) -> None:
+        """Read the settings anew, soon; what is wrong with them is logged, and the old ones stay."""
+        self._has_news = True
+        self._hint.set()
+
     async def run(self) -> None:
-        """Until ``stop``; then until all visits have ended."""
+        """Until ``stop``; then until all visits have ended. SIGHUP means ``reload``."""
+        if self._reload is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reload)
         hints = asyncio.create_task(self._follow_hints())
         async with asyncio.TaskGroup() as group:
             while not self._stopping.is_set():
                 try:
+                    await self._read_news()
+                    await self._look_at_credential()
                     await self._reconcile(group)
                 except (IngestError, OSError) as error:
                     self._log.error("reconcile.failed", error=type(error).__name__, detail=str(error))
@@ -64,6 +85,38 @@ class Station:
         hints.cancel()
         with suppress(asyncio.CancelledError):
             await hints
+
+    async def _read_news(self) -> None:
+        if not self._has_news or self._reload is None:
+            return
+        self._has_news = False
+        try:
+            new = await asyncio.to_thread(self._reload)
+            store = new.store
+            await asyncio.to_thread(check_store, store.kind, store.address, store.credential, store.identity)
+        except IngestError as error:
+            self._log.error("settings.kept", error=error.id, detail=error.detail, next=error.next_step)
+            return
+        adopted = adopt(self._settings, new)
+        self._settings = adopted.settings
+        self._log.info("settings.reloaded", changed=", ".join(adopted.changed) or "nothing")
+        if adopted.held:
+            self._log.warning("settings.need_restart", settings=", ".join(adopted.held))
+        self._next_look = 0.0
+        for visit, _ in self._visits.values():
+            visit.adopt(self._settings)
+
+    async def _look_at_credential(self) -> None:
+        """What the file holds: a refusal makes the drives take that over."""
+        now, store = asyncio.get_running_loop().time(), self._settings.store
+        if now < self._next_look:
+            return
+        self._next_look = now + LOOK_AT_CREDENTIAL_EVERY_S
+        credential = store.credential
+        if store.credential_file is not None:
+            with suppress(ConfigInvalid):
+                credential = await asyncio.to_thread(read_credential, store.credential_file)
+        self._expiry.look(credential, datetime.now(UTC))
 
     async def _follow_hints(self) -> None:
         async for _ in self._source.changes():

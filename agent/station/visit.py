@@ -9,16 +9,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from agent.catalog.catalog import Catalog
-from agent.config import Settings
+from agent.config import Settings, read_credential
 from agent.devices.source import Device, DeviceSource
-from agent.errors import IngestError, WorkerLost, from_name
+from agent.errors import ConfigInvalid, IngestError, StateUnusable, StoreRefused, WorkerLost, from_name
 from agent.model.codes import DriveStatus
 from agent.model.job import Drive, Job
 from agent.model.states import DriveEvent, DriveState
 from agent.model.verification import VerifiedCounts
+from agent.station.caps import CapKeeper
 from agent.station.mapfile import read_mapfile
-from agent.station.places import journal_of, spool_of
+from agent.station.places import board_of, journal_of, spool_of
 from agent.telemetry import Log
+from agent.transfer.board import Board
 from agent.transfer.events import read_tally
 from agent.transfer.orders import ReaderOrder, StoreOrder, UploadOrder
 from agent.transfer.pair import Pair
@@ -69,6 +71,9 @@ class Visit:
         """Why the visit ended without a finished drive; None when it is finished or was stopped."""
         self.interrupted = False
         self._cancelled = False
+        self._credential = settings.store.credential
+        """The one in use, which a refusal or ``adopt`` may have renewed."""
+        self._caps: CapKeeper | None = None
 
     @property
     def is_stopping(self) -> bool:
@@ -86,6 +91,15 @@ class Visit:
         self._cancelled = True
         if self._pair is not None:
             self._pair.tell("cancel")
+
+    def adopt(self, settings: Settings) -> None:
+        """Go on with these: caps and the credential count at once, all else from the next pause on."""
+        self._settings = settings
+        if settings.store.credential != self._credential:
+            self._credential = settings.store.credential
+            if self._pair is not None:
+                self._pair.hand_over(self._credential)
+        self._keep_caps()
 
     async def run(self) -> None:
         """To the end of the transfer, or until it is stopped."""
@@ -162,6 +176,19 @@ class Visit:
             mapfile=mapfile,
         )
         try:
+            board = Board(board_of(self._settings.state_dir))
+        except IngestError as error:
+            raise Paused(error) from None
+        self._caps = CapKeeper(board, self._job.name)
+        try:
+            self._keep_caps()
+            await self._work(reader)
+        finally:
+            self._caps = None
+            board.close()
+
+    async def _work(self, reader: ReaderOrder) -> None:
+        try:
             fd = await self._source.open(self._device)
         except IngestError as error:
             raise Paused(error) from None
@@ -193,7 +220,10 @@ class Visit:
             log_level=job.log_level,
             backup_manifest=job.backup_manifest,
             upload_streams=job.upload_streams,
-            store=StoreOrder(settings.store.kind, settings.store.address, settings.store.credential),
+            store=StoreOrder(
+                settings.store.kind, settings.store.address, self._credential, settings.store.identity
+            ),
+            board=board_of(settings.state_dir),
             journal=journal_of(settings.state_dir, job.name, drive.serial),
             spool=spool_of(settings.state_dir, job.name, drive.serial),
             slot_count=settings.transfer.slot_count,
@@ -211,10 +241,13 @@ class Visit:
                     self._latest is not None and event["tally"] != self._latest["tally"]
                 )
                 self._latest = event
+                self._keep_caps()
                 if time.monotonic() - self._last_written >= PROGRESS_EVERY_S:
                     await self._write_progress()
             case "inventory":
                 pass
+            case "credential.refused":
+                await self._renew_credential()
             case "finished":
                 await self._finish(event)
             case "paused":
@@ -227,6 +260,34 @@ class Visit:
                 self._stop.set()
             case name:
                 self.log.info(name, **{key: value for key, value in event.items() if key != "event"})
+
+    def _keep_caps(self) -> None:
+        if self._caps is None:
+            return
+        try:
+            caps = self._caps.keep(self._settings)
+        except StateUnusable as error:
+            self.log.error("bandwidth.unchanged", **_told(error))
+            return
+        if caps is not None:
+            self.log.info("bandwidth.caps", **caps)
+
+    async def _renew_credential(self) -> None:
+        """The store refuses it: look once whether its file holds another by now."""
+        found, path = self._credential, self._settings.store.credential_file
+        if path is not None:
+            try:
+                found = await asyncio.to_thread(read_credential, path)
+            except ConfigInvalid as error:
+                self.log.error("credential.unreadable", **_told(error))
+        if found == self._credential:
+            self.log.warning("credential.refused", next=StoreRefused.next_step)
+            found = None
+        else:
+            self._credential = found
+            self.log.info("credential.renewed")
+        if self._pair is not None:
+            self._pair.hand_over(found)
 
     async def _why_paused(self, event: Mapping[str, Any]) -> Exception:
         error = from_name(event["error"], event["detail"])

@@ -27,6 +27,9 @@ SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.005, 0.25
 STALE_S = 2.0
 MOST_PATIENT_S = 30.0
 
+FORGET_AFTER_S = 600.0
+"""Of what nobody used for so long nothing is kept."""
+
 STATION = "station"
 
 _RATE, _LEVEL, _AT, _SERVED, _GRANTED = range(5)
@@ -46,6 +49,8 @@ def of_job(job: str) -> str:
 def set_rates(rows: Rows, rates: Mapping[str, int | None], now: float) -> bool:
     """Make these the caps (bytes a second; None: none), by names of buckets; whether one has changed."""
     changed = False
+    for name in [name for name, row in rows.items() if _is_left_behind(name, row, now)]:
+        del rows[name]
     for bucket, rate in rates.items():
         name = f"cap {bucket}"
         row = rows.get(name)
@@ -59,6 +64,13 @@ def set_rates(rows: Rows, rates: Mapping[str, int | None], now: float) -> bool:
             row[_RATE] = float(rate)
             changed = True
     return changed
+
+
+def _is_left_behind(name: str, row: list[float], now: float) -> bool:
+    """A cap of a job that ended, or somebody who waited for one."""
+    if name.startswith("cap job "):
+        return now - row[_AT] > FORGET_AFTER_S
+    return name.startswith("taker ") and now - row[_BEAT] > FORGET_AFTER_S
 
 
 def rate_of(rows: Rows, bucket: str) -> float | None:

@@ -234,6 +234,23 @@ async def test_a_refusal_is_understood_while_the_service_goes_on_reading(tls: Ce
     assert server.connections == 2
 
 
+@pytest.mark.parametrize("then", ["reads on", "hangs up"])
+async def test_a_yes_to_a_body_that_was_not_sent_whole_is_not_believed(
+    tls: Certificates | None, then: str
+) -> None:
+    def hasty(peer: Peer) -> None:
+        peer.head()
+        peer.say(CREATED)
+        if then == "reads on":
+            peer.wait_for_the_end()
+
+    with serving(hasty, tls=tls) as server:
+        async with connected(server.endpoint) as store:
+            error = await failure_of(stage(store, bytes(LARGE_BYTES)))
+    assert isinstance(error, BlobRequestFailed)
+    assert "not sent whole" in error.detail
+
+
 async def test_a_refusal_is_understood_when_the_service_reads_no_more_and_stays(
     tls: Certificates | None,
 ) -> None:

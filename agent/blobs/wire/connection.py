@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from agent.blobs.wire.answer import RECEIVE_BYTES, Answer, Incoming
-from agent.blobs.wire.trouble import NoAnswer, why
+from agent.blobs.wire.trouble import BadAnswer, NoAnswer, why
 
 WINDOW_BYTES = 512 << 10
 """Sent at once: fits the L2 cache, and is progress that can be seen."""
@@ -63,9 +63,9 @@ class Connection:
         try:
             early = self._send(head, body)
         except OSError as trouble:
-            return self._last_words(why(trouble))
+            early = self._last_words(why(trouble))
         if early is not None:
-            return early
+            return _no(early)
         answer = self._answer()
         self.is_fresh = False
         self.is_spent = answer.is_last or not self._incoming.is_empty
@@ -153,6 +153,13 @@ class Connection:
         except OSError as trouble:
             self._ended = self._ended or why(trouble)
             return b""
+
+
+def _no(early: Answer) -> Answer:
+    """An answer to a request that was not sent whole: the service can only have refused it."""
+    if early.status < 300:
+        raise BadAnswer("it says yes to a body that was not sent whole")
+    return early
 
 
 def windows(head: bytes, body: Sequence[memoryview]) -> Iterator[list[memoryview]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Iterator
@@ -430,6 +431,48 @@ async def test_closing_the_store_ends_what_is_under_way_and_its_threads() -> Non
             left = {thread.name for thread in threading.enumerate()} - before
             ended.set()
     assert not [name for name in left if name.startswith("wire-")]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_in_a_storm_every_write_ends_and_what_was_confirmed_had_arrived(
+    tls: Certificates | None, seed: int
+) -> None:
+    arrived: set[bytes] = set()
+    dice = random.Random(seed)
+
+    def moody(peer: Peer) -> None:
+        while True:
+            mood = dice.random()
+            if mood < 0.1:
+                peer.head()
+                peer.reset()
+            if mood < 0.2:
+                peer.head()
+                peer.say(refusal("503 Busy", "ServerBusy", "Connection: close\r\n"))
+                return
+            request = peer.request()
+            if mood < 0.3:
+                return
+            arrived.add(request.body)
+            peer.say(CREATED)
+            if mood < 0.4:
+                return
+
+    async def one(number: int, store: AzureBlobStore) -> bytes | None:
+        body = number.to_bytes(4, "big") * (1 + number % 7 * 30_000)
+        task = asyncio.create_task(stage(store, body))
+        if number % 5 == 0:
+            await asyncio.sleep(dice.random() / 100)
+            task.cancel()
+        outcomes = await asyncio.gather(task, return_exceptions=True)
+        assert isinstance(outcomes[0], IngestError | asyncio.CancelledError | None)
+        return body if outcomes[0] is None else None
+
+    with serving(moody, tls=tls) as server:
+        async with connected(server.endpoint, connections=6) as store:
+            confirmed = await asyncio.gather(*(one(number, store) for number in range(200)))
+    assert 20 < sum(body is not None for body in confirmed) < 200
+    assert {body for body in confirmed if body is not None} <= arrived
 
 
 # --- answers that are none -----------------------------------------------------------------------

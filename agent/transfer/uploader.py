@@ -398,7 +398,13 @@ def _store(order: UploadOrder) -> RenewableStore:
     target = order.store
 
     def opened(credential: Secret | None) -> BlobStore:
-        return open_store(target.kind, target.address, credential, identity=target.identity)
+        return open_store(
+            target.kind,
+            target.address,
+            credential,
+            identity=target.identity,
+            connections=order.connections,
+        )
 
     return RenewableStore(opened, target.credential)
 

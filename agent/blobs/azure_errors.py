@@ -58,8 +58,23 @@ _BY_STATUS: dict[int, type[ServiceError]] = {
     504: StoreThrottled,
 }
 # With If-None-Match: * these say that the blob is there; a SAS without the right to overwrite
-# answers the last one.
-_EXISTS_CODES = frozenset({"ConditionNotMet", "UnauthorizedBlobOverwrite"})
+# answers the second, and only a blob that is there can be immutable.
+_EXISTS_CODES = frozenset(
+    {
+        "ConditionNotMet",
+        "UnauthorizedBlobOverwrite",
+        "BlobImmutableDueToPolicy",
+        "BlobImmutableDueToLegalHold",
+    }
+)
+
+_MEANINGS = {
+    "BlobImmutableDueToPolicy": "an immutability policy or a legal hold keeps it as it is",
+    "BlobImmutableDueToLegalHold": "a legal hold keeps it as it is",
+    "BlobArchived": "it lies in the archive tier",
+    "BlobBeingRehydrated": "it is on its way out of the archive tier",
+    "SnapshotsPresent": "it has snapshots",
+}
 
 _CODE_ELEMENT = re.compile(rb"<Code>([A-Za-z0-9]{1,80})</Code>")
 _REQUEST_ID = re.compile(r"[0-9A-Za-z-]{1,64}\Z")
@@ -138,7 +153,8 @@ def _refusal(
     request_id = headers.get("x-ms-request-id", "")
     named = f" (request {request_id})" if _REQUEST_ID.match(request_id) else ""
     kind = _classify(status, code, exclusive)
-    error = kind(f"{subject}: the store answered {status}{' ' + code if code else ''}{named}")
+    meaning = f": {_MEANINGS[code]}" if code in _MEANINGS else ""
+    error = kind(f"{subject}: the store answered {status}{' ' + code if code else ''}{named}{meaning}")
     wait = headers.get("retry-after", "").strip()
     if isinstance(error, StoreThrottled) and _SECONDS.match(wait):
         vars(error)["retry_after_s"] = float(wait)

@@ -66,10 +66,10 @@ class ToRead(NamedTuple):
         return cls(tuple(line.removesuffix("}\n") for line in listed.lines()), listed.stream)
 
     def lines(self, **more: object) -> Iterator[str]:
-        """As those of ``Listed``; ``more`` is at least one field."""
-        end = json.dumps(more)[1:]
+        """As those of ``Listed``."""
+        end = "".join(f', "{name}": {json.dumps(value)}' for name, value in more.items())
         for opening in self.openings:
-            yield f"{opening}, {end}\n"
+            yield f"{opening}{end}}}\n"
 
     def to_row(self) -> bytes:
         """For a scratch file of our own; ``from_row`` trusts it."""

@@ -96,12 +96,13 @@ class Carrier:
             await self._finish(work)
 
     async def skips(self, work: Work, piece: Piece) -> bool:
-        """Whether a piece need not be read: its blob is settled, or the store has the block."""
+        """Whether a piece need not be read: its blob is settled or refused, or the store has the block."""
         if work.is_closed:
             return True
-        if work.check.needs_all_bytes or not self._has(work, piece):
-            return False
-        self._moved(work, piece)
+        if work.refusal is None:
+            if work.check.needs_all_bytes or not self._has(work, piece):
+                return False
+            self._moved(work, piece)
         await self._guard(work, lambda: self._through(work))
         return True
 
@@ -118,6 +119,8 @@ class Carrier:
                 if body is not None:
                     await self._put(work, piece, body)
                     self._moved(work, piece)
+            except LeasePresent as error:
+                work.refusal = error
             except _REFUSALS as error:
                 work.fault(piece, ChunkStatus.BLOB_REQUEST_FAILED, _reason(error))
             if not work.check.is_read_back:
@@ -175,6 +178,8 @@ class Carrier:
     async def _finish(self, work: Work, held: _Released | None = None) -> None:
         await self._link.drop(work.sid)
         placed, _ = self._placed.pop(work.item.seq)
+        if work.refusal is not None:
+            raise work.refusal
         if work.put_off:
             self._leave(work)
         elif work.faults:

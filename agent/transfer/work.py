@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import overload
 
+from agent.errors import LeasePresent
 from agent.model.codes import BlobType, ChunkStatus
 from agent.transfer.hashing import WholeCrc, WholeHash
 from agent.transfer.items import Item, Piece, block_id
@@ -62,7 +63,7 @@ class Work:
 
     ``given`` counts the pieces that the plan has given, ``left`` those that are not settled;
     ``put_off``: some could not be had in this sweep. ``placing`` is the question of where the blob goes.
-    ``crc`` and ``hash`` are of all that was read.
+    ``refusal`` is that of a piece, and would be that of all. ``crc`` and ``hash`` are of all that was read.
     """
 
     dressed: Dressed
@@ -76,6 +77,7 @@ class Work:
     note: str = ""
     moved_bytes: int = 0
     put_off: bool = False
+    refusal: LeasePresent | None = None
     is_closed: bool = False
     sid: int = -1
     placing: asyncio.Task[None] | None = None

@@ -132,7 +132,13 @@ class Life(RuleBasedStateMachine):
     def cancel(self, data: st.DataObject, who: int) -> None:
         title = self.any_job(data)
         job = self.jobs[title]
-        allowed = job.cancelled or job.state in ("Creating", "Shipping", "Received", "Transferring", "Faulted")
+        allowed = job.cancelled or job.state in (
+            "Creating",
+            "Shipping",
+            "Received",
+            "Transferring",
+            "Faulted",
+        )
         self.attempt(self.catalogs[who].cancel_job(name(title), WHO), MoveRefused, allowed)
         job.cancelled = job.cancelled or allowed
 

@@ -163,7 +163,7 @@ class BitLockerKeyInvalid(DriveError):
     """The key is well formed and does not open this volume."""
 
     status = DriveStatus.BITLOCKER_KEY_INVALID
-    next_step = "Check that the key belongs to this drive, and try the right one; a job is filed anew with it."
+    next_step = "Check that the key belongs to this drive, or try the right one; a job is filed anew with it."
 
 
 class BitLockerFailed(DriveError):

@@ -166,11 +166,12 @@ class _Sweep:
         if work.left:
             self._open[work.item.seq] = work
             self._plan.add(Want(work.item.seq, work.stream, work.pieces, in_order=work.check.hashes))
-        elif work.is_whole:
-            await self._room.acquire()
+            return
+        await self._room.acquire()
+        if work.is_whole:
             group.create_task(self._whole(work, None, None))
         else:
-            work.placing = group.create_task(self.carrier.place(work))
+            work.placing = group.create_task(self._unread(work))
 
     def _place(self, group: asyncio.TaskGroup, request: Request) -> None:
         """Begin to ask where the blobs of a request go, while the requests before it are read."""
@@ -215,6 +216,12 @@ class _Sweep:
             group.create_task(self._whole(work, piece, cargo))
         else:
             group.create_task(self.carrier.piece(work, piece, cargo))
+
+    async def _unread(self, work: Work) -> None:
+        try:
+            await self.carrier.place(work)
+        finally:
+            self._room.release()
 
     async def _whole(self, work: Work, piece: Piece | None, cargo: Cargo | None) -> None:
         try:

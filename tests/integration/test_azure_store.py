@@ -260,6 +260,10 @@ ANSWERS: list[tuple[int, str, bool, type[ServiceError]]] = [
     (404, "ContainerNotFound", False, BlobNotFound),
     (404, "", False, BlobNotFound),
     (409, "BlobArchived", True, BlobRequestFailed),
+    (409, "BlobImmutableDueToPolicy", True, BlobRequestFailed),
+    (409, "BlobImmutableDueToPolicy", False, BlobAlreadyExists),
+    (409, "BlobImmutableDueToLegalHold", True, BlobRequestFailed),
+    (409, "SnapshotsPresent", True, BlobRequestFailed),
     (413, "RequestBodyTooLarge", False, BlobRequestFailed),
     (307, "", False, BlobRequestFailed),
 ]
@@ -288,6 +292,7 @@ async def test_an_answer_of_the_service_becomes_one_decision_after_one_request(
     assert type(error) is kind
     assert str(status) in error.detail
     assert code in error.detail
+    assert error.detail.endswith("keeps it as it is") is code.startswith("BlobImmutable")
     assert "\n" not in error.detail
     assert requests == ["PUT"]
     assert CANARY not in everything_shown(error)

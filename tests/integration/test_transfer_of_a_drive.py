@@ -303,6 +303,22 @@ async def test_a_leased_blob_is_that_blobs_trouble(whole: Drive) -> None:
     assert _told(_log(whole, "error")) == {(leased[0], "LeasePresent"): 1}
 
 
+async def test_a_lease_that_comes_between_the_blocks_is_that_blobs_trouble(whole: Drive) -> None:
+    refused: list[str] = []
+
+    def lease(call: Call) -> str:
+        if call.operation != "put_block" or not call.subject.endswith("harbour.mp4"):
+            return "."
+        refused.append(call.subject)
+        return "P" if len(refused) > 3 else "."
+
+    told = await ingest(replace(whole, block_bytes=64 * 1024), FaultyBlobStore(MemoryBlobStore(), lease))
+    assert _counts(told)["failed"] == 1
+    assert _told(_log(whole, "error")) == {(refused[0], "LeasePresent"): 1}
+    # What was under way when the first one was refused is refused as well; nothing more is tried.
+    assert len(refused) < 9449529 // (64 * 1024) // 2
+
+
 async def _stopped_in_the_middle(drive: Drive, store: BlobStore) -> Told:
     puts = 0
 

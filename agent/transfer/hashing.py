@@ -28,7 +28,9 @@ class WholeCrc:
 
     def add(self, offset: int, length: int, crc: int) -> None:
         """A piece that no other overlaps."""
-        if not length:
+        if length in (0, self._length):
+            # One piece is the whole of most files.
+            self._runs = {0: (length, crc)} if length else self._runs
             return
         start = self._starts.pop(offset, None)
         if start is not None:
@@ -44,6 +46,8 @@ class WholeCrc:
     def value(self, *, gaps_are_zeros: bool = False) -> int | None:
         """None while some bytes are unknown, unless those are zeros, as in a page blob."""
         at = whole = 0
+        if len(self._runs) == 1 and 0 in self._runs and self._runs[0][0] == self._length:
+            return self._runs[0][1]
         for start, (length, crc) in sorted(self._runs.items()):
             if start != at and not (gaps_are_zeros and start > at):
                 return None

@@ -6,12 +6,15 @@ import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from azure.storage.blob import AccountSasPermissions, ResourceTypes, generate_account_sas
 from lxml import etree
 
+from agent.blobs.azure import AzureBlobStore
 from agent.blobs.crc64 import crc64
 from agent.blobs.faults import Call, FaultyBlobStore
 from agent.blobs.memory import MemoryBlobStore
@@ -22,6 +25,7 @@ from agent.formats.records import BlobRecord
 from agent.model.blobs import AccessTier, BlobName
 from agent.model.codes import BlobStatus, BlobType, Disposition, SideFileStatus
 from agent.model.identity import ContainerName
+from agent.model.secrets import Secret
 from agent.model.treatment import Treatment
 from agent.model.verification import Depth, Verdict, Verification, Verified
 from agent.transfer import patience
@@ -33,6 +37,9 @@ from tests.kit import images
 from tests.kit.faults import FaultySource
 from tests.kit.moving import MIB, move
 from tests.kit.transfer import Drive, Told, ingest
+
+if TYPE_CHECKING:
+    from fixtures.azurite import Azurite
 
 FACTS = images.facts()
 XSD = etree.XMLSchema(file=str(Path(__file__).parents[1] / "data/xsd/drive-log.xsd"))
@@ -428,6 +435,56 @@ async def test_a_job_cancelled_while_it_reads_back_balances(whole: Drive) -> Non
     store = counted(MemoryBlobStore(), cancel)
     told = await ingest(asking(whole, "readback"), store, lambda event, uploader: running.append(uploader))
     assert told.last["event"] == "finished"
+    _balance(told)
+
+
+async def test_a_drive_is_verified_hashed_and_tiered_on_the_emulator_of_the_service(
+    by_manifest: Drive, azurite: Azurite
+) -> None:
+    """With all that the wire carries: Content-MD5 instead of the CRC-64 on small blobs, tiers, downloads."""
+    drive = asking(
+        replace(by_manifest, block_bytes=1 << 20, job="on-azurite"),
+        "readback",
+        content_md5=True,
+        sha256=True,
+        tier=AccessTier.COOL,
+    )
+    store = AzureBlobStore.connect(azurite.endpoint, Secret(azurite.key))
+    try:
+        told = await ingest(drive, store)
+        _balance(told)
+        assert told.last["verified"]["readback"] == _counts(told)["done"] > 200
+        found = (await store.properties(BlobName.parse(VIDEO))).attributes
+        content = await _content(store, VIDEO)
+    finally:
+        await store.close()
+    assert found.tier is AccessTier.COOL
+    assert found.content_md5 == hashlib.md5(content).digest()
+    assert found.metadata["sha256"] == hashlib.sha256(content).hexdigest()
+    assert found.metadata["originalname"] == "\\session-1\\video\\harbour.mp4"
+
+
+async def test_a_sas_that_may_only_write_leaves_every_blob_unknown(whole: Drive, azurite: Azurite) -> None:
+    for container in ("drive", "waimportexport"):
+        owner = AzureBlobStore.connect(azurite.endpoint, Secret(azurite.key))
+        await owner.ensure_container(ContainerName(container))
+        await owner.close()
+    sas = generate_account_sas(
+        account_name=azurite.endpoint.rpartition("/")[2],
+        account_key=azurite.key,
+        resource_types=ResourceTypes(object=True, container=True),
+        permission=AccountSasPermissions(write=True, create=True),
+        expiry=datetime.now(UTC) + timedelta(hours=1),
+    )
+    # Blobs of one request only: whether a larger one is there cannot be asked without the right to read.
+    drive = asking(replace(whole, block_bytes=16 << 20, disposition=Disposition.OVERWRITE), "readback")
+    store = AzureBlobStore.connect(azurite.endpoint, Secret(sas))
+    try:
+        told = await ingest(drive, store)
+    finally:
+        await store.close()
+    assert told.last["status"] == "CompletedWithWarnings"
+    assert told.last["verified"]["unknown"] == _counts(told)["done"]
     _balance(told)
 
 

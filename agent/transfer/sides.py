@@ -43,6 +43,8 @@ SHA256_KEY = "sha256"
 SHA256_BYTES = len(SHA256_KEY) + 64
 
 
+UNSAID = BlobAttributes()
+"""Where no metadata and no properties file says anything."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -119,25 +121,33 @@ def dress(item: Item, journal: Journal, marker: str, treatment: Treatment) -> Dr
         lambda default, own: merge_properties(_unpack(default), _unpack(own)),
         _unpack,
     )
-    said = attributes(metadata or {}, properties or SideProperties())
+    said = UNSAID
+    if metadata or properties:
+        said = attributes(metadata or {}, properties or SideProperties())
     taken = {key.lower() for key in said.metadata}
     kept = {key: value for key, value in said.metadata.items() if key.lower() != MARKER_KEY}
     kept[MARKER_KEY] = marker
-    facts = {key: value for key, value in _facts(item, all=treatment.file_facts).items() if key not in taken}
+    facts = _facts(item, all=treatment.file_facts)
+    for key in taken & facts.keys():
+        del facts[key]
     left_out = _fit(kept, facts, SHA256_BYTES if treatment.sha256 else 0)
     tier = treatment.tier if item.type is BlobType.BLOCK else None
-    dressed = replace(said, tier=tier, metadata=kept | facts)
+    if said is UNSAID:
+        # As of nearly all files; a replacement costs more than a new value.
+        dressed = BlobAttributes(tier=tier, metadata=kept | facts)
+    else:
+        dressed = replace(said, tier=tier, metadata=kept | facts)
     check = check_of(item, treatment, marker, said)
     return Dressed(item, dressed, metadata_status, properties_status, check, left_out)
 
 
 def _fit(kept: Mapping[str, str], facts: dict[str, str], reserved_bytes: int) -> str:
     """Drop the largest facts until all metadata fits what the service takes; tells which."""
-    everything = [*kept.items(), *facts.items()]
     # An escaped character takes at most 12 bytes, so nearly always the exact sizes need not be known.
-    if sum(len(key) + 12 * len(value) for key, value in everything) + reserved_bytes <= MAX_METADATA_BYTES:
+    texts = "".join([*kept, *kept.values(), *facts, *facts.values()])
+    if 12 * len(texts) + reserved_bytes <= MAX_METADATA_BYTES:
         return ""
-    sizes = {key: len(key) + len(encode_metadata(value)) for key, value in everything}
+    sizes = {key: len(key) + len(encode_metadata(value)) for key, value in [*kept.items(), *facts.items()]}
     total, dropped = sum(sizes.values()) + reserved_bytes, []
     for key in sorted(facts, key=sizes.__getitem__, reverse=True):
         if total <= MAX_METADATA_BYTES:

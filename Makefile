@@ -38,6 +38,17 @@ SEED ?= 1
 fuzz: $(STAMP) ## Mutate N drives (make fuzz N=10000 SEED=1) and read each.
 	@$(BIN)/python -m tests.fuzz --images $(N) --seed $(SEED)
 
+# docs/benchmarks.md tells how to read it. With ARGS="--files 2000 --total-mib 96" it is a matter of a minute.
+.PHONY: bench-volume
+bench-volume: $(STAMP) ## Measure our reader beside dislocker + ntfs-3g and libbde + libfsntfs (root).
+	@$(BIN)/python -m benchmarks.volume $(ARGS)
+
+# Each fifth kill is on Azurite, the others on the directory store; the simulation takes every point there is.
+.PHONY: kill
+kill: N = 200
+kill: azurite ## Kill a real run N times (make kill N=200), and a simulated one everywhere.
+	@KILL_POINTS=$(N) SIM_POINTS=all $(BIN)/python -m pytest -q tests/sim tests/integration/test_kill_points.py
+
 check: $(STAMP) ## Lint, types, layers.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

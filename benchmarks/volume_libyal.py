@@ -49,10 +49,12 @@ class AlignedFile:
     def read(self, size: int) -> bytes:
         """As of a file."""
         end = min(self._offset + size, self._size_bytes)
+        if end <= self._offset:
+            return b""
         first, past = self._offset // PAGE_BYTES, -(-end // PAGE_BYTES)
         data = self._page(first) if past - first == 1 else self._read(first, past)
         found = data[self._offset - first * PAGE_BYTES : end - first * PAGE_BYTES]
-        self._offset = max(end, self._offset)
+        self._offset = end
         return found
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> None:

@@ -215,7 +215,7 @@ def _run(name: str, command: Sequence[str], password: str, out: IO[bytes] | int)
     with Child(name, command, stdin=password.encode(), stdout=out, folder=CHECKOUT) as child:
         cost = child.cost()
         assert child.ended is not None
-        opened = child.first_said or child.ended
+        opened = child.first_said or child.begun
         return Run.of(opened - child.begun, child.ended - child.begun, cost)
 
 

@@ -9,7 +9,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from agent.formats.log_values import LogEntry
 from agent.formats.logreader import read_log
@@ -22,17 +22,21 @@ T = TypeVar("T")
 LOGS = "waimportexport"
 PARTS = ("done", "failed", "skipped")
 SENDING = frozenset({"put_blob", "put_block", "put_block_list", "create_page_blob", "put_page"})
-_ALL = os.environ.get("SIM_POINTS", "") == "all"
+
+
+def every_point() -> bool:
+    """Whether SIM_POINTS=all is in the environment."""
+    return os.environ.get("SIM_POINTS", "") == "all"
 
 
 def chosen(points: Sequence[T], count: int) -> Sequence[T]:
-    """``count`` of the points, evenly spread; all of them when SIM_POINTS=all is in the environment."""
-    if _ALL or len(points) <= count:
+    """``count`` of the points, evenly spread; all of them when ``every_point``."""
+    if every_point() or len(points) <= count:
         return points
     return [points[number * len(points) // count] for number in range(count)]
 
 
-def told(wrong: Mapping[object, Sequence[str]]) -> str:
+def told(wrong: Mapping[Any, Sequence[str]]) -> str:
     """For an assertion: how many points were wrong, and the first of them."""
     lines = [f"{point}: {'; '.join(found)}" for point, found in wrong.items() if found]
     return "\n".join([f"{len(lines)} points:", *lines[:10]]) if lines else ""

@@ -8,10 +8,11 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 from xml.sax.saxutils import escape
 
 from agent.model.blobs import BlobName
-from agent.model.codes import BlobType
+from agent.model.codes import BlobType, Disposition
 from fixtures.demo_manifest import md5_hex
 from fixtures.demo_tree import side_file
 from fixtures.ntfs_made import MadeVolume
@@ -46,15 +47,20 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class SimDrive:
-    """The image; what lies in the store beforehand; what must lie there afterwards, and in the books."""
+    """The image; what lies in the store beforehand; what must lie there afterwards, and in the books.
+
+    ``asks`` is what the job asks for, as fields of ``tests.kit.transfer.Drive``.
+    """
 
     image: bytes = field(repr=False)
+    asks: dict[str, Any]
     planted: dict[BlobName, bytes]
     expected: dict[BlobName, bytes]
     either: frozenset[frozenset[BlobName]]
     """Names among which files of one name are shared out in any order."""
     pages: frozenset[BlobName]
     counts: dict[str, int]
+    files: dict[str, bytes] = field(repr=False)
 
 
 def _noise(size: int, seed: int) -> bytes:
@@ -98,13 +104,37 @@ def sim_drive() -> SimDrive:
         if item.content is not None and not item.spoilt and not item.blob.startswith("one/skipped"):
             name = names[item.blob].pop(0) if item.blob in names else item.blob
             expected[BlobName.parse(name)] = item.content
+    files = _files(listed)
     return SimDrive(
-        image=_image(listed),
+        image=_image(files),
+        asks={"manifest_file": f"\\{MANIFEST}", "destination": None},
         planted=planted,
         expected=expected,
         either=frozenset({frozenset(map(BlobName.parse, ("one/pair.txt", "one/pair (2).txt")))}),
         pages=frozenset(BlobName.parse(item.blob) for item in listed if item.ranges),
         counts={"discovered": len(listed), "done": len(listed) - 4, "failed": 2, "skipped": 2},
+        files=files,
+    )
+
+
+@cache
+def sim_volume() -> SimDrive:
+    """The same volume without its manifest: all files, renamed where somebody has been before."""
+    listed = sim_drive()
+    taken = {"BIG.DAT": "BIG (2).DAT", "S05.DAT": "S05 (2).DAT"}
+    planted = {BlobName.parse(f"one/all/{file}"): f"somebody else's {file}".encode() for file in taken}
+    expected = {
+        BlobName.parse(f"one/all/{taken.get(file, file)}"): content for file, content in listed.files.items()
+    }
+    return SimDrive(
+        image=listed.image,
+        asks={"manifest_file": None, "destination": "one/all/", "disposition": Disposition.RENAME},
+        planted=planted,
+        expected=planted | expected,
+        either=frozenset(),
+        pages=frozenset(),
+        counts={"discovered": len(expected), "done": len(expected), "failed": 0, "skipped": 0},
+        files=listed.files,
     )
 
 
@@ -118,12 +148,16 @@ def _with_hole(disk: bytes) -> bytes:
     return disk[:16384] + bytes(16384) + disk[32768:]
 
 
-def _image(listed: list[Listed]) -> bytes:
+def _files(listed: list[Listed]) -> dict[str, bytes]:
     metadata = side_file("Metadata", {"Rating": "5", "Album": "summer"})
     properties = side_file("Properties", {"Content-Type": "image/jpeg"})
     files = {item.file: item.content for item in listed if item.content is not None}
     files |= {"META.XML": metadata, "PROP.XML": properties}
     files[MANIFEST] = "\r\n".join(_manifest(listed, metadata, properties)).encode()
+    return files
+
+
+def _image(files: dict[str, bytes]) -> bytes:
     names = sorted(files)
     volume = MadeVolume(
         record_bytes=4096, mft=((4, 64),), mirror_cluster=90, total_clusters=900, upcase_cluster=860

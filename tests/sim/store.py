@@ -11,7 +11,7 @@ What happens to a call is a letter:
 ``C``  the bytes changed on the way (ChecksumMismatch)
 ``H``  the request hangs on its way, for ever
 ``K``  the store acts, and the reply hangs for ever
-``Z``  StoreUnreachable at once, and the store acts after LATE_CALLS more calls
+``Z``  StoreUnreachable at once, and the store acts when ``late_calls`` more calls have begun
 ====== =====================================================================================
 """
 
@@ -35,7 +35,6 @@ from agent.model.identity import ContainerName
 T = TypeVar("T")
 
 LETTERS = "ULTRCHKZ"
-LATE_CALLS = 5
 _BEFORE: dict[str, type[IngestError]] = {
     "U": StoreUnreachable,
     "T": StoreThrottled,
@@ -70,6 +69,7 @@ class SimStore(MemoryBlobStore):
         self.faults: Callable[[Call], str] = lambda call: "."
         self.changed: Callable[[], None] = lambda: None
         self.begun: Callable[[Call], None] = lambda call: None
+        self.late_calls = 5
         self.travelling: dict[int, Request] = {}
         """Requests that have not reached the store."""
         self._late: list[tuple[int, Request]] = []
@@ -195,7 +195,7 @@ class SimStore(MemoryBlobStore):
                 await _never()
             if fault in _BEFORE:
                 if fault == "Z" and request is not None:
-                    self._late.append((call.number + LATE_CALLS, request))
+                    self._late.append((call.number + self.late_calls, request))
                 raise _BEFORE[fault](f"{subject}: fault {fault} of call {call.number}, {operation}")
         finally:
             self.travelling.pop(call.number, None)

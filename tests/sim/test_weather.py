@@ -8,7 +8,7 @@ import pytest
 
 from agent.blobs.faults import Call
 from agent.transfer.uploader import Uploader
-from tests.sim.checks import chosen, told, wrong_at_the_end, wrong_on_the_way
+from tests.sim.checks import SENDING, chosen, told, wrong_at_the_end, wrong_on_the_way
 from tests.sim.drive import SimDrive
 from tests.sim.store import LETTERS
 from tests.sim.world import Run, Weather, World, run_drive
@@ -27,6 +27,37 @@ def test_a_call_that_goes_wrong_once_is_no_files_error(sim: SimDrive, world: Wor
 
 def _once(call: Call, number: int, letter: str) -> str:
     return letter if call.number == number else "."
+
+
+@pytest.mark.parametrize(
+    "overwrites_pages",
+    [
+        False,
+        pytest.param(
+            True,
+            marks=pytest.mark.xfail(
+                strict=True,
+                reason="Put Blob of a page blob that overwrites has no condition on what it overwrites: when "
+                "it was given up and arrives after its repetition and the pages, it clears them",
+            ),
+        ),
+    ],
+)
+def test_a_request_that_was_given_up_and_arrives_late_does_no_harm(
+    sim: SimDrive, world: World, undisturbed: Run, overwrites_pages: bool
+) -> None:
+    late = [
+        call.number
+        for call in undisturbed.calls[:-2]
+        if call.operation in SENDING
+        and (call.operation == "create_page_blob" and call.subject == "one/over.vhd") is overwrites_pages
+    ]
+    wrong = {}
+    for number, calls in chosen(list(product(late, (10, 20, 40))), POINTS // 2):
+        weather = Weather(faults=lambda call, at=number: _once(call, at, "Z"), late_calls=calls)
+        run = run_drive(sim, world, weather)
+        wrong[number, calls] = list(wrong_at_the_end(sim, run, undisturbed))
+    assert told(wrong) == ""
 
 
 @pytest.mark.parametrize("letter", "ULTZ")

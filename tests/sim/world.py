@@ -26,7 +26,7 @@ from agent.transfer.uploader import Uploader
 from agent.volume.block import BlockSource, BytesSource
 from tests.kit.faults import FaultySource
 from tests.kit.transfer import SLOTS, Drive, Told
-from tests.sim.drive import BLOCK_BYTES, MANIFEST, SERIAL, SimDrive, kind_of
+from tests.sim.drive import BLOCK_BYTES, SERIAL, SimDrive, kind_of
 from tests.sim.loop import CountingWriter, SimChannel, SimLoop, Traffic, run
 from tests.sim.store import Request, SimStore
 
@@ -52,6 +52,7 @@ class Weather:
     reader_dies_at: int | None = None
     reader_breaks_at: int | None = None
     pulled_at: int | None = None
+    late_calls: int = 5
     late: tuple[tuple[Request, ...], int] = ((), 0)
     """Requests of an earlier life, and after how many calls they arrive."""
     keeps_moments: bool = False
@@ -120,19 +121,17 @@ class _Life:
         for name, data in world.journal.items():
             (folder / name).write_bytes(data)
         self._store = world.store.fork(weather.seed)
-        self._store.faults = weather.faults
+        self._store.faults, self._store.late_calls = weather.faults, weather.late_calls
         self._store.let_act_later(*weather.late)
         image = folder / "drive.img"
         image.touch()
         os.truncate(image, len(sim.image))
         asked: dict[str, Any] = {
             "serial": SERIAL,
-            "manifest_file": "\\" + MANIFEST,
-            "destination": None,
             "block_bytes": BLOCK_BYTES,
             "give_up_after_s": 600.0,
         }
-        self._drive = Drive(image, folder, **asked | change)
+        self._drive = Drive(image, folder, **asked | sim.asks | change)
         self._moments: list[World] = []
         self._seen: tuple[object, ...] = ()
         self._files: dict[str, bytes] = {}

@@ -33,6 +33,32 @@ _REFUSED: dict[type[Exception], BlobStatus] = {
 _REFUSALS = tuple(_REFUSED)
 
 
+LOOK_ON = 64
+"""So many blobs in a row that are not there end the looking for what an earlier life has put."""
+
+
+class Recognition:
+    """Whether it is likely that the store has blobs of ours that the journal does not know of.
+
+    It is after the first one that turned up: the journal was lost, or its last moments were.
+    """
+
+    def __init__(self) -> None:
+        self._left = 0
+
+    @property
+    def is_likely(self) -> bool:
+        return self._left > 0
+
+    def found(self) -> None:
+        """A blob was there, and it was ours."""
+        self._left = LOOK_ON
+
+    def missed(self) -> None:
+        """One was not."""
+        self._left -= 1
+
+
 class Carrier:
     """One sweep's way from the ring to the store.
 
@@ -40,9 +66,17 @@ class Carrier:
     """
 
     def __init__(
-        self, link: ReaderLink, sender: Sender, books: Books, readback: ReadBack, *, is_last: bool
+        self,
+        link: ReaderLink,
+        sender: Sender,
+        books: Books,
+        readback: ReadBack,
+        recognition: Recognition,
+        *,
+        is_last: bool,
     ) -> None:
         self._link, self._sender, self._books, self._readback = link, sender, books, readback
+        self._recognition = recognition
         self._is_last = is_last
         self._placed: dict[int, tuple[Placed, Mapping[str, int]]] = {}
         self.put_off = 0
@@ -65,7 +99,22 @@ class Carrier:
             if self._promise_is_kept(work):
                 work.put_hashes_on_blob()
                 placed = await self._sender.put_whole(work.target, body, checksum)
+                if placed.is_there:
+                    self._recognition.found()
                 await self._conclude(work, placed, held)
+
+    async def recognise(self, work: Work) -> None:
+        """Settle a blob of one request that an earlier life has put, so that its file need not be read."""
+        await self._guard(work, lambda: self._recognise(work))
+
+    async def _recognise(self, work: Work) -> None:
+        placed = await self._sender.choose(work.target)
+        if not placed.is_there:
+            self._recognition.missed()
+            return
+        self._recognition.found()
+        if not work.check.is_read_back:
+            self._settle(work, placed, await self._of_an_earlier_try(work, placed))
 
     async def place(self, work: Work) -> None:
         """Ask where the blob goes and which of its blocks are there; it may be settled by the answer."""

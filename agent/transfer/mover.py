@@ -17,7 +17,7 @@ from agent.model.blobs import BlobName
 from agent.model.codes import ChunkStatus
 from agent.model.treatment import AS_USUAL, Treatment
 from agent.transfer.books import Books
-from agent.transfer.carrier import Carrier
+from agent.transfer.carrier import Carrier, Recognition
 from agent.transfer.items import Item, Piece, block_bytes_for, ids_tell_content
 from agent.transfer.journal import Journal
 from agent.transfer.link import ReaderLink, VolumeRange
@@ -67,6 +67,7 @@ class Mover:
         self._block_bytes = block_bytes
         self._treatment = treatment
         self.readback = ReadBack(sender, stop)
+        self.recognition = Recognition()
         self.volume_bytes = volume_bytes
 
     async def move(self) -> None:
@@ -117,7 +118,12 @@ class _Sweep:
         self._link, self._stop = mover.link, mover.stop
         self._is_rescue = number > 0
         self.carrier = Carrier(
-            mover.link, mover.sender, mover.books, mover.readback, is_last=number == MAX_SWEEPS - 1
+            mover.link,
+            mover.sender,
+            mover.books,
+            mover.readback,
+            mover.recognition,
+            is_last=number == MAX_SWEEPS - 1,
         )
         self._plan = ReadPlan(OPEN_WANTS, SLOT_BYTES, volume_bytes=mover.volume_bytes)
         self._open: dict[int, Work] = {}
@@ -177,8 +183,12 @@ class _Sweep:
         """Begin to ask where the blobs of a request go, while the requests before it are read."""
         for part in request.parts:
             work = self._open[part.key]
-            if not work.is_whole and work.placing is None:
+            if work.placing is not None:
+                continue
+            if not work.is_whole:
                 work.placing = group.create_task(self.carrier.place(work))
+            elif self._mover.recognition.is_likely:
+                work.placing = group.create_task(self.carrier.recognise(work))
 
     async def _order(self, group: asyncio.TaskGroup, request: Request) -> None:
         """Ask the reader for a request, and send its parts on as they come."""
@@ -206,7 +216,7 @@ class _Sweep:
             del self._open[part.key]
         if work.placing is not None:
             await work.placing
-        if not work.is_whole and await self.carrier.skips(work, piece):
+        if work.is_closed or (not work.is_whole and await self.carrier.skips(work, piece)):
             return None
         return work, piece, part.offset
 

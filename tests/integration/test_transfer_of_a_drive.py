@@ -361,6 +361,28 @@ async def test_with_the_journal_lost_what_is_in_the_store_is_recognised(whole: D
     assert not [name for name in await _names(store, "drive") if "(2)" in name]
 
 
+async def test_with_the_journal_lost_small_files_that_are_done_are_not_read_again(whole: Drive) -> None:
+    store, sources = MemoryBlobStore(), list[FaultySource]()
+
+    def watched(source: BlockSource) -> BlockSource:
+        sources.append(FaultySource(source, ""))
+        return sources[-1]
+
+    drive = replace(whole, wrap=watched)
+    assert (await ingest(drive, store)).last["status"] == "Completed"
+    names = await _names(store, "drive")
+    for path in whole.work.glob("journal.sqlite*"):
+        path.unlink()
+    again = FaultyBlobStore(store)
+    assert (await ingest(drive, again)).last["status"] == "Completed"
+    assert await _names(store, "drive") == names
+    sent = [call for call in again.calls if call.operation == "put_blob" and call.subject in names]
+    # What was under way before the first of them was recognised.
+    assert len(sent) < len(names) // 2
+    first, second = [sum(length for _, length in source.asked) for source in sources]
+    assert second < first // 2
+
+
 async def test_blocks_that_are_staged_are_not_sent_again(whole: Drive) -> None:
     store, drive = MemoryBlobStore(), replace(whole, block_bytes=1 << 20)
     blocks = 0

@@ -32,6 +32,7 @@ from agent.volume.ntfs import StreamRef
 SCHEMA_VERSION = 2
 PAGE_ROWS = 200
 PAGE_PIECES = 20_000
+"""Pieces to move and extents on the drive of a page's items together; the last item may go past it."""
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -190,12 +191,12 @@ class Journal:
         return [item for item, _ in self._bounded(rows)]
 
     def _bounded(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Item, tuple[Any, ...]]]:
-        """Items of a page, which ends early where they have many pieces."""
+        """Items of a page, which ends early where they have many pieces or lie in many."""
         pieces = 0
         for row in rows:
             item = self._item(row)
             yield item, row
-            pieces += len(item.pieces or ())
+            pieces += len(item.pieces or ()) + (len(item.stream.extents) if item.stream else 0)
             if pieces > PAGE_PIECES:
                 return
 
@@ -213,7 +214,7 @@ class Journal:
                     ORDER BY seq LIMIT {PAGE_ROWS}""",  # noqa: S608 - constants
                 (seq, ItemState.PENDING),
             )
-            for item, row in self._bounded(rows.fetchall()):
+            for item, row in list(self._bounded(rows)):
                 yield item, _outcome(row)
                 seq, found = item.seq, True
 

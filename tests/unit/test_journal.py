@@ -57,6 +57,22 @@ def test_pending_items_come_in_the_order_in_which_they_lie_on_the_drive(journal:
     assert [item.seq for item in journal.pending(after=(0, 1))] == [2, 0]
 
 
+def test_a_page_holds_few_files_that_lie_in_very_many_pieces(journal: Journal) -> None:
+    flat = [number for at in range(15_000) for number in (at * 8192, 4096)]
+    streams = [
+        StreamRef.from_json(
+            [5, 1, "", "plain", 10, 10, 0, [seq * 4096, 4096, *flat[2:]], None, seq * 4096, 0]
+        )
+        for seq in range(5)
+    ]
+    journal.add([(_item(seq, stream=stream), None) for seq, stream in enumerate(streams)])
+    first = journal.pending()
+    assert [item.seq for item in first] == [0, 1]
+    assert [item.seq for item in journal.pending(after=(4096, 1))] == [2, 3]
+    journal.record([_done(seq) for seq in range(5)])
+    assert [item.seq for item, _ in journal.outcomes()] == [0, 1, 2, 3, 4]
+
+
 def test_an_item_comes_back_as_it_was(journal: Journal) -> None:
     pieces = (Piece(0, 0, 6, "AAAA", b"\1" * 16), Piece(1, 6, 4, "BBBB", b"\2" * 16))
     item = _item(

@@ -20,6 +20,7 @@ from agent.transfer.sides import SHA256_KEY
 from agent.transfer.verify import Finding, ReadBack
 from agent.transfer.work import Cargo, Work
 
+_MEBIBYTE = 1024 * 1024
 _REFUSED: dict[type[Exception], BlobStatus] = {
     BlobRequestFailed: BlobStatus.BLOB_REQUEST_FAILED,
     BlobNotFound: BlobStatus.BLOB_REQUEST_FAILED,
@@ -121,10 +122,11 @@ class Carrier:
         await self._guard(work, lambda: self._place(work))
 
     async def _place(self, work: Work) -> None:
-        if slots_for(work.block_bytes) * 2 > self._link.ring.slot_count:
+        if slots_for(work.block_bytes) > self._link.ring.slot_count:
             raise BlobRequestFailed(
-                f"the file needs blocks of {work.block_bytes} bytes, too large for a ring of "
-                f"{self._link.ring.slot_count * SLOT_BYTES} bytes"
+                f"a file of {work.item.length} bytes needs blocks of {work.block_bytes} bytes, and the ring of the "
+                f"station holds {self._link.ring.slot_count * SLOT_BYTES}: raise transfer.ring_mib to "
+                f"{-(-work.block_bytes // _MEBIBYTE)} and file the job anew"
             )
         staged: Mapping[str, int] = {}
         if work.item.type is BlobType.PAGE:

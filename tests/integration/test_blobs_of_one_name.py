@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,15 @@ async def test_a_page_blob_overwritten_before_a_stop_is_still_said_to_be(tmp_pat
     (outcome,) = await move(tmp_path / "second", [item], {0: data}, store)
     assert outcome.disposition_status is DispositionStatus.OVERWRITTEN
     assert await _content(store, "box/p.vhd") == data
+
+
+async def test_a_block_may_take_the_whole_ring_and_none_may_take_more(tmp_path: Path) -> None:
+    store = MemoryBlobStore()
+    files = {0: _bytes(1, 65 * MIB)}
+    items = [_item(0, "box/large.bin", files[0], Disposition.NO_OVERWRITE)]
+    items = [replace(items[0], pieces=None)]
+    (outcome,) = await move(tmp_path / "fits", items, files, store, block_bytes=32 * MIB)
+    assert outcome.state is ItemState.DONE
+    (outcome,) = await move(tmp_path / "does not", items, files, MemoryBlobStore(), block_bytes=33 * MIB)
+    assert outcome.state is ItemState.FAILED
+    assert "raise transfer.ring_mib to 33" in outcome.note

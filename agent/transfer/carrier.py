@@ -123,10 +123,10 @@ class Carrier:
 
     async def _place(self, work: Work) -> None:
         if slots_for(work.block_bytes) > self._link.ring.slot_count:
+            held, needed = self._link.ring.slot_count * SLOT_BYTES, -(-work.block_bytes // _MEBIBYTE)
             raise BlobRequestFailed(
-                f"a file of {work.item.length} bytes needs blocks of {work.block_bytes} bytes, and the ring of the "
-                f"station holds {self._link.ring.slot_count * SLOT_BYTES}: raise transfer.ring_mib to "
-                f"{-(-work.block_bytes // _MEBIBYTE)} and file the job anew"
+                f"a file of {work.item.length} bytes needs blocks of {work.block_bytes} bytes, and a ring holds "
+                f"{held}: raise transfer.ring_mib to {needed} and file the job anew"
             )
         staged: Mapping[str, int] = {}
         if work.item.type is BlobType.PAGE:

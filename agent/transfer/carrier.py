@@ -125,7 +125,7 @@ class Carrier:
         if slots_for(work.block_bytes) > self._link.ring.slot_count:
             held, needed = self._link.ring.slot_count * SLOT_BYTES, -(-work.block_bytes // _MEBIBYTE)
             raise BlobRequestFailed(
-                f"a file of {work.item.length} bytes needs blocks of {work.block_bytes} bytes, and a ring holds "
+                f"{work.item.length} bytes need blocks of {work.block_bytes} bytes, and a ring holds "
                 f"{held}: raise transfer.ring_mib to {needed} and file the job anew"
             )
         staged: Mapping[str, int] = {}

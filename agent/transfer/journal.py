@@ -84,6 +84,7 @@ class Journal:
     def __init__(self, path: Path, identity: Mapping[str, str]) -> None:
         """Raises StateUnusable, and DriveBusy when another process has it open."""
         self._identity = dict(identity)
+        self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = _lock(path)
@@ -105,6 +106,10 @@ class Journal:
         with db:
             db.executemany("INSERT INTO meta VALUES (?, ?)", wanted.items())
         return db
+
+    def set_aside(self) -> None:
+        """A damaged journal makes way: the next one is rebuilt from the drive and the store."""
+        self._path.replace(self._path.with_name(self._path.name + ".damaged"))
 
     def close(self) -> None:
         """Once."""
@@ -366,6 +371,12 @@ def _outcome_columns(outcome: Outcome) -> tuple[Any, ...]:
         *_verified_columns(outcome.verified),
         outcome.seq,
     )
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether the database says that its file is not as it was written."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def _lock(path: Path) -> int:

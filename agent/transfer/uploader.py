@@ -37,7 +37,7 @@ from agent.transfer.books import Books
 from agent.transfer.events import Tell, emit, error_fields, tally_fields
 from agent.transfer.frames import Message
 from agent.transfer.items import Item, ItemState, marker
-from agent.transfer.journal import Journal
+from agent.transfer.journal import Journal, is_damage
 from agent.transfer.link import ReaderLink
 from agent.transfer.losses import lost_files
 from agent.transfer.mover import Mover
@@ -100,11 +100,19 @@ class Uploader:
         except IngestError as error:
             await self._end_with(error)
         except (sqlite3.Error, OSError) as error:
-            await self._end_with(StateUnusable(f"the journal or the log spool cannot be written: {error}"))
+            await self._end_with(self._unusable(error))
         finally:
             self._pace.close()
             if self._journal is not None:
                 self._journal.close()
+
+    def _unusable(self, error: Exception) -> StateUnusable:
+        if self._journal is None or not is_damage(error):
+            return StateUnusable(f"the journal or the log spool cannot be written: {error}")
+        self._journal.set_aside()
+        return StateUnusable(
+            f"the journal was damaged and is set aside; the next try makes a new one: {error}"
+        )
 
     async def _run(self) -> None:
         async with _listening(self._link):

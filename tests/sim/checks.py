@@ -8,6 +8,7 @@ import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -153,14 +154,29 @@ def _foreign(world: World) -> set[BlobName]:
     }
 
 
+def checkpointed(world: World) -> bytes:
+    """The journal of a world as one file."""
+    with _journal(world) as path:
+        db = sqlite3.connect(path)
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        db.close()
+        return path.read_bytes()
+
+
+@contextmanager
+def _journal(world: World) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, data in world.journal.items():
+            (Path(folder) / name).write_bytes(data)
+        yield Path(folder) / "journal.sqlite"
+
+
 def _done(world: World) -> set[str]:
     """Blobs that the journal of a world has as done."""
     if not world.journal:
         return set()
-    with tempfile.TemporaryDirectory() as folder:
-        for name, data in world.journal.items():
-            (Path(folder) / name).write_bytes(data)
-        db = sqlite3.connect(Path(folder) / "journal.sqlite")
+    with _journal(world) as path:
+        db = sqlite3.connect(path)
         try:
             rows = db.execute("SELECT final_blob FROM item WHERE state = 'done'").fetchall()
         except sqlite3.OperationalError:

@@ -9,14 +9,22 @@ and had not arrived.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import product
 
 import pytest
 
 from agent.model.treatment import Treatment
 from agent.model.verification import Depth, Verification
-from tests.sim.checks import chosen, every_point, sent_again, told, wrong_at_the_end, wrong_in_the_store
+from tests.sim.checks import (
+    checkpointed,
+    chosen,
+    every_point,
+    sent_again,
+    told,
+    wrong_at_the_end,
+    wrong_in_the_store,
+)
 from tests.sim.drive import SimDrive, sim_drive, sim_volume
 from tests.sim.world import Run, Weather, World, new_world, run_drive
 
@@ -70,3 +78,31 @@ def test_a_kill_at_any_moment_loses_nothing_and_sends_little_again(
 
 def _kept(seed: int) -> Weather:
     return Weather(seed, keeps_moments=True)
+
+
+@pytest.mark.parametrize("harm", ["cut", "blank", "torn"])
+def test_a_journal_that_is_damaged_is_set_aside_and_nothing_is_lost(
+    sim: SimDrive, world: World, undisturbed: Run, harm: str
+) -> None:
+    moments = run_drive(sim, world, _kept(1)).moments
+    moment = moments[len(moments) * 2 // 3]
+    wrong = {}
+    for number, journal in enumerate(chosen(list(_damaged(moment, harm)), 12)):
+        run = run_drive(sim, World(moment.store, journal))
+        if run.told.last.get("error") == "StateUnusable":
+            run = run_drive(sim, run.after)
+        wrong[number] = list(wrong_at_the_end(sim, run, undisturbed))
+    assert told(wrong) == ""
+
+
+def _damaged(moment: World, harm: str) -> Iterator[dict[str, bytes]]:
+    """A write-ahead log that breaks off (torn), and database files cut off or with a blank page."""
+    if harm == "torn":
+        main, log = (moment.journal[name] for name in ("journal.sqlite", "journal.sqlite-wal"))
+        for end in range(0, len(log), 3000):
+            yield {"journal.sqlite": main, "journal.sqlite-wal": log[:end]}
+        return
+    whole = checkpointed(moment)
+    for page in range(0, len(whole), 4096):
+        rest = b"" if harm == "cut" else bytes(4096) + whole[page + 4096 :]
+        yield {"journal.sqlite": whole[:page] + rest}

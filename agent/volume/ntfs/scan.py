@@ -1,7 +1,8 @@
 """Every name on the volume out of one sequential pass over the table.
 
 A path is final when every directory on its way up has been seen. Where one has not, the Entry waits in
-the scratch file and is given at the end; so is the table of directories kept there (``tree``).
+the scratch file and is given at the end; so is the table of directories kept there (``tree``). A file's
+other records are had from there too (``register``), and a file of which one comes later waits for the end.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from typing import BinaryIO
 import numpy as np
 
 from agent.errors import NtfsDamaged, UnreadableSectors
-from agent.volume.ntfs.damage import RESERVED, damaged_records, lost_extensions
+from agent.volume.ntfs.damage import RESERVED, Continuations, damaged_records
 from agent.volume.ntfs.entry import ORPHAN, DamagedRecord, Entry
 from agent.volume.ntfs.facts import FileFacts, build_streams, gather
 from agent.volume.ntfs.fixups import Verdict
 from agent.volume.ntfs.ordinary import Ordinary, read_ordinary
 from agent.volume.ntfs.record import DIRECTORY, IN_USE, Record, parse_record
+from agent.volume.ntfs.register import NotSeen, Register
 from agent.volume.ntfs.reparse import MAX_REPARSE_BYTES, parse_reparse
 from agent.volume.ntfs.scratch import Scratch
 from agent.volume.ntfs.spill import Nameless, Spill
@@ -32,10 +34,12 @@ from agent.volume.ntfs.tree import (
     DirectoryTree,
     Place,
 )
+from agent.volume.ntfs.waiting import Raw, WaitingRecords
 
 MEMORY_BYTES = 64 * 1024 * 1024
 """What a scan takes at most, besides its scratch file and a bit and a half for each record of the table:
-two chunks, the entries of one, and the caches of ``scratch`` and ``tree``."""
+two chunks, their records in the shape that waits, the entries of one, and the caches of ``scratch`` and
+``tree``."""
 
 
 def scan(
@@ -53,14 +57,24 @@ class _Pass:
         self._size = table.geometry.record_size
         self._careful_only = careful_only
         self._tree = DirectoryTree(scratch, table.chunk_records, table.record_count)
+        self._register = Register(table, scratch)
+        self._continuations = Continuations(table, self._register, scratch)
+        self._waiting = WaitingRecords(scratch, self._size)
         self._spill = Spill(scratch)
 
     def run(self) -> Iterator[Entry | DamagedRecord]:
         bitmap = self._table.in_use_map()
         for chunk in self._table.chunks():
             yield from damaged_records(self._table, chunk, bitmap)
-            yield from lost_extensions(self._table, chunk)
+            self._register.see(chunk)
+            yield from self._continuations.see(chunk)
             yield from self._files(chunk)
+            self._waiting.end_chunk(chunk.first)
+        self._register.finish()
+        yield from self._continuations.finish()
+        for first, raws in self._waiting.replay():
+            yield from self._late_files(first, raws)
+        self._tree.finish()
         for nameless in self._spill.replay():
             yield _settle(nameless, self._tree.place(nameless.reference))
 
@@ -71,30 +85,41 @@ class _Pass:
             ordinary = read_ordinary(chunk, self._table.geometry, self._table.offsets(chunk))
         careful = _careful_rows(chunk, ordinary)
         folders = ordinary.directories() if ordinary else []
-        self._tree.see(self._seen(chunk, [directory for _, directory in folders], careful))
+        self._see([directory for _, directory in folders], chunk, careful)
         rows, entries = self._settled(ordinary, folders) if ordinary else ([], [])
         given = 0
         for row in careful:
             until = bisect_left(rows, row, given)
             yield from entries[given:until]
-            yield from self._carefully(chunk, row)
+            yield from self._carefully(self._raw(chunk, row))
             given = until
         yield from entries[given:]
 
-    def _seen(self, chunk: Chunk, folders: list[Directory], careful: list[int]) -> list[Directory]:
-        """All directories of the chunk. Those that cannot be parsed are left to be reported later."""
-        found = [*folders]
+    def _see(self, folders: list[Directory], chunk: Chunk, careful: list[int]) -> None:
+        """Tell the tree all directories of the chunk, and which of them it will be told of late."""
+        found, late = [*folders], []
         for row in careful:
-            if not chunk.flags[row] & DIRECTORY:
-                continue
-            try:
-                record, facts = self._parse(chunk, row)
-            except (NtfsDamaged, UnreadableSectors):
-                continue
-            for name in facts.proper_names()[:1]:
-                encoded = name.name.encode("utf-16-le", "surrogatepass")
-                found.append(Directory(record.number, record.sequence, name.parent, encoded))
-        return sorted(found)
+            if chunk.flags[row] & DIRECTORY:
+                try:
+                    found += self._directories(self._raw(chunk, row))
+                except NotSeen:
+                    late.append(chunk.first + row)
+        self._tree.see(sorted(found), late)
+
+    def _directories(self, raw: Raw) -> list[Directory]:
+        """The directory that the record is, none if it cannot be parsed, which is reported elsewhere."""
+        try:
+            record, facts = self._parse(raw)
+        except (NtfsDamaged, UnreadableSectors):
+            return []
+        return _as_directory(record, facts)
+
+    def _late_files(self, first: int, raws: list[Raw]) -> Iterator[Entry | DamagedRecord]:
+        """Files of the chunk that begins with record ``first``, which waited for the end of the pass."""
+        late: list[Directory] = []
+        for raw in raws:
+            yield from self._carefully(raw, late)
+        self._tree.see_late(first, late)
 
     def _settled(
         self, ordinary: Ordinary, folders: list[tuple[int, Directory]]
@@ -119,15 +144,23 @@ class _Pass:
         kept = [at for at, place in enumerate(here) if place is not WAITING]
         return [ordinary.rows[at] for at in kept], [entries[at] for at in kept]
 
-    def _carefully(self, chunk: Chunk, row: int) -> Iterator[Entry | DamagedRecord]:
-        """One record the careful way: one Entry for each of its names."""
+    def _carefully(self, raw: Raw, late: list[Directory] | None = None) -> Iterator[Entry | DamagedRecord]:
+        """One record the careful way: one Entry for each of its names. A directory is added to ``late``.
+
+        What cannot be told until the end of the pass waits.
+        """
         try:
-            record, facts = self._parse(chunk, row)
+            record, facts = self._parse(raw)
+            if late is not None and record.flags & DIRECTORY:
+                late += _as_directory(record, facts)
             names = _links(record, facts)
             is_system = record.number < FIRST_USER_RECORD and record.number != ROOT_RECORD
             found = make_entry(self._table, record, facts, [((), is_system)] if names else [])
+        except NotSeen:
+            self._waiting.add(raw)
+            return
         except (NtfsDamaged, UnreadableSectors) as damage:
-            yield DamagedRecord(chunk.first + row, damage.detail, self._names_left(chunk, row))
+            yield DamagedRecord(raw.number, damage.detail, self._names_left(raw))
             return
         for reference, name in names:
             yield from self._given(Nameless(found[0], reference, name))
@@ -139,16 +172,18 @@ class _Pass:
         else:
             yield _settle(nameless, place)
 
-    def _parse(self, chunk: Chunk, row: int) -> tuple[Record, FileFacts]:
-        record = parse_record(chunk.first + row, chunk.buffer, row * self._size, self._size)
-        return record, gather(self._table.attributes(record, chunk), record.number)
+    def _raw(self, chunk: Chunk, row: int) -> Raw:
+        return Raw(chunk.first + row, chunk.buffer, row * self._size)
 
-    def _names_left(self, chunk: Chunk, row: int) -> tuple[str, ...]:
+    def _parse(self, raw: Raw) -> tuple[Record, FileFacts]:
+        record = parse_record(raw.number, raw.buffer, raw.start, self._size)
+        return record, gather(self._table.attributes(record, self._register), record.number)
+
+    def _names_left(self, raw: Raw) -> tuple[str, ...]:
         """The names in the record itself, as far as they can be made out."""
-        number = chunk.first + row
         try:
-            record = parse_record(number, chunk.buffer, row * self._size, self._size)
-            return tuple(name.name for name in gather(record.attributes(), number).proper_names())
+            record = parse_record(raw.number, raw.buffer, raw.start, self._size)
+            return tuple(name.name for name in gather(record.attributes(), raw.number).proper_names())
         except NtfsDamaged:
             return ()
 
@@ -203,6 +238,14 @@ def _links(record: Record, facts: FileFacts) -> list[tuple[int, str]]:
     if record.flags & DIRECTORY:
         return [(record.reference, name.name) for name in names[:1]]
     return [(name.parent, name.name) for name in names]
+
+
+def _as_directory(record: Record, facts: FileFacts) -> list[Directory]:
+    """As the tree is told of it, by the first of its names, if it has one."""
+    return [
+        Directory(record.number, record.sequence, name.parent, name.name.encode("utf-16-le", "surrogatepass"))
+        for name in facts.proper_names()[:1]
+    ]
 
 
 def _settle(nameless: Nameless, place: Place | None) -> Entry:

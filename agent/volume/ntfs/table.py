@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,8 @@ from agent.volume.ntfs.record import (
 )
 
 CHUNK_BYTES = 4 * 1024 * 1024
-_MIRRORED_RECORDS = 4
+MIRRORED_RECORDS = 4
+"""So many records $MFTMirr has."""
 _ATTRIBUTE_LIST = int(AttributeType.ATTRIBUTE_LIST)
 
 
@@ -39,17 +41,33 @@ class Chunk:
     flags: NDArray[np.uint16]
     bases: NDArray[np.uint64]
 
-    def holds(self, number: int) -> bool:
-        """Whether the record is in here, and sound."""
-        row = number - self.first
-        return 0 <= row < len(self.verdicts) and self.verdicts[row] == Verdict.SOUND
+
+class Records(Protocol):
+    """Where the other records of a file are had from, and what its base record only points at."""
+
+    def load(self, number: int) -> Record:
+        """The record of that number, in use or not.
+
+        Raises NtfsDamaged when it is not there or not sound, UnreadableSectors.
+        """
+        ...
+
+    def value(self, instances: list[Attribute], limit: int) -> bytes:
+        """The whole value of an attribute, resident or not, of at most ``limit`` bytes.
+
+        Raises NtfsDamaged when it is longer or not mapped, UnreadableSectors.
+        """
+        ...
 
 
 class MasterFileTable:
-    """$MFT of one volume. Holds its extents, none of its records."""
+    """$MFT of one volume. Holds its extents, none of its records.
+
+    It is Records: each is a read of its own, or of the window that it lies in.
+    """
 
     def __init__(self, source: BlockSource, geometry: Geometry, bulk: BlockSource | None = None) -> None:
-        """Single records are read from ``source``, chunks from ``bulk`` if there is one.
+        """Single records are read from ``source``; chunks and values from ``bulk``, if there is one.
 
         Raises NtfsDamaged when neither $MFT nor $MFTMirr gives a sound first record.
         """
@@ -57,10 +75,10 @@ class MasterFileTable:
         self._source = source
         self._bulk = source if bulk is None else bulk
         # Until the table's own runlist is known, only its beginning is.
-        size = geometry.record_size * _MIRRORED_RECORDS
+        size = geometry.record_size * MIRRORED_RECORDS
         self._map: ExtentMap = ExtentMap(((geometry.mft_offset, size),))
         self._mirror = ExtentMap(((geometry.mirror_offset, size),))
-        self.record_count = _MIRRORED_RECORDS
+        self.record_count = MIRRORED_RECORDS
         self.chunk_records = CHUNK_BYTES // geometry.record_size
         self._max_attributes = geometry.record_size // MIN_ATTRIBUTE_BYTES
         self._bootstrap()
@@ -88,7 +106,7 @@ class MasterFileTable:
         for entry in sorted(self.attribute_list(first), key=lambda each: each.first_vcn):
             if entry.type == AttributeType.DATA and not entry.is_named and entry.first_vcn:
                 self._grow(table, self._listed(first, entry), size)
-        if table.total < size or self.record_count < _MIRRORED_RECORDS:
+        if table.total < size or self.record_count < MIRRORED_RECORDS:
             raise NtfsDamaged(f"$MFT has {size} bytes, and its runlist maps {table.total}")
 
     def _grow(self, table: GrowingMap, part: Attribute, size: int) -> None:
@@ -123,26 +141,23 @@ class MasterFileTable:
             at = until
         return found
 
-    def load(self, number: int, near: Chunk | None = None) -> Record:
-        """The record of that number, in use or not; the first four from $MFTMirr if need be.
-
-        One that is in ``near`` is not read again. Raises NtfsDamaged when it is not there or not sound,
-        UnreadableSectors.
-        """
-        size = self.geometry.record_size
-        if near is not None and near.holds(number):
-            return parse_record(number, near.buffer, (number - near.first) * size, size)
-        if not 0 <= number < self.record_count:
-            raise NtfsDamaged(f"MFT record {number} of a table of {self.record_count} records")
+    def load(self, number: int) -> Record:
+        """As ``Records``; the first four from $MFTMirr if need be."""
+        self.check_number(number)
         try:
             return self._load(number, self._map)
         except (NtfsDamaged, UnreadableSectors) as damage:
-            if number >= _MIRRORED_RECORDS:
+            if number >= MIRRORED_RECORDS:
                 raise
             try:
                 return self._load(number, self._mirror)
             except (NtfsDamaged, DiskOperationFailed):
                 raise damage from None
+
+    def check_number(self, number: int) -> None:
+        """Raises NtfsDamaged when the table has no such record."""
+        if not 0 <= number < self.record_count:
+            raise NtfsDamaged(f"MFT record {number} of a table of {self.record_count} records")
 
     def _load(self, number: int, table: ExtentMap) -> Record:
         size = self.geometry.record_size
@@ -153,12 +168,12 @@ class MasterFileTable:
             raise NtfsDamaged(f"MFT record {number} is damaged: {WHY[verdict]}")
         return parse_record(number, block, 0, size)
 
-    def referenced(self, reference: int, near: Chunk | None = None) -> Record:
+    def referenced(self, reference: int, records: Records | None = None) -> Record:
         """The base record that a directory or a list points at, in use and of the right sequence.
 
         Raises NtfsDamaged, UnreadableSectors.
         """
-        record = self.load(reference & RECORD_MASK, near)
+        record = (records or self).load(reference & RECORD_MASK)
         sequence = reference >> 48
         if not record.flags & IN_USE or record.base:
             raise NtfsDamaged(f"MFT record {record.number} is pointed at, and holds no file")
@@ -168,8 +183,10 @@ class MasterFileTable:
             )
         return record
 
-    def attributes(self, base: Record, near: Chunk | None = None) -> list[Attribute]:
+    def attributes(self, base: Record, records: Records | None = None) -> list[Attribute]:
         """All attributes of a file: those of its base record and of the records its list names.
+
+        These are had from ``records``, and otherwise read.
 
         Raises NtfsDamaged when list and records contradict each other, UnreadableSectors.
         """
@@ -179,14 +196,14 @@ class MasterFileTable:
         # Records are looked at as they come, so that a list which lies is not followed to its end.
         held: dict[int, list[Attribute]] = {}
         wanted: dict[int, set[tuple[int, int]]] = {}
-        for lines, entry in enumerate(self.attribute_list(base, own), 1):
+        for lines, entry in enumerate(self.attribute_list(base, own, records), 1):
             # What is not read here (security, extended attributes) may fill some records that are not held.
             if lines > (len(held) + _UNREAD_RECORDS) * self._max_attributes:
                 raise NtfsDamaged(f"MFT record {base.number} lists more attributes than its records can hold")
             if entry.type not in _LISTED:
                 continue
             if entry.reference not in held:
-                held[entry.reference] = self._segment(base, entry.reference, near).attributes()
+                held[entry.reference] = self._segment(base, entry.reference, records).attributes()
                 wanted[entry.reference] = set()
             wanted[entry.reference].add((entry.type, entry.id))
         found: list[Attribute] = []
@@ -200,33 +217,33 @@ class MasterFileTable:
             found += listed
         return found
 
-    def attribute_list(self, base: Record, own: list[Attribute] | None = None) -> Iterator[ListEntry]:
+    def attribute_list(
+        self, base: Record, own: list[Attribute] | None = None, records: Records | None = None
+    ) -> Iterator[ListEntry]:
         """The lines of the record's attribute list, none if it has no list."""
         for each in base.attributes() if own is None else own:
             if each.type == AttributeType.ATTRIBUTE_LIST:
-                yield from parse_list(self.value([each], MAX_LIST_BYTES), base.number)
+                yield from parse_list((records or self).value([each], MAX_LIST_BYTES), base.number)
 
-    def _segment(self, base: Record, reference: int, near: Chunk | None = None) -> Record:
+    def _segment(self, base: Record, reference: int, records: Records | None = None) -> Record:
         number = reference & RECORD_MASK
-        record = base if number == base.number else self.load(number, near)
+        record = base if number == base.number else (records or self).load(number)
         if record is base:
             return base
-        if not record.flags & IN_USE or record.base != base.reference or record.sequence != reference >> 48:
+        belongs = record.base != 0 and record.base == base.reference
+        if not record.flags & IN_USE or not belongs or record.sequence != reference >> 48:
             raise NtfsDamaged(f"MFT record {number} does not belong to record {base.number}, which lists it")
         return record
 
     def value(self, instances: list[Attribute], limit: int) -> bytes:
-        """The whole value of an attribute, resident or not, of at most ``limit`` bytes.
-
-        Raises NtfsDamaged when it is longer or not mapped, UnreadableSectors.
-        """
+        """As ``Records``; of what is mapped exactly these bytes are read."""
         head = min(instances, key=lambda each: each.first_vcn)
         if head.size > limit:
             raise NtfsDamaged(f"attribute {head.type:#x} has {head.size} bytes, at most {limit} are allowed")
         if not head.mapped:
             return head.value
         buffer = bytearray(head.size)
-        ExtentMap(map_extents(instances, self.geometry)).read_into(self._source, 0, memoryview(buffer))
+        ExtentMap(map_extents(instances, self.geometry)).read_into(self._bulk, 0, memoryview(buffer))
         return bytes(buffer)
 
     def in_use_map(self) -> ExtentMap | None:

@@ -2,7 +2,8 @@
 
 The table of directories lies in the scratch file: a row a directory, the rows of one chunk of $MFT
 together and in the order of their numbers, their names behind. In memory is one bit a record, which tells
-where the row is, and bounded caches.
+where the row is, and bounded caches; and up to two bits more where directories become known late, because
+their attribute lists lead to records that come later in the table.
 """
 
 from __future__ import annotations
@@ -56,6 +57,9 @@ _ROOT = Place((), 0, False)
 WAITING: Final = Place((), -1, False)
 """Said of a directory while a record on its way up has not been seen."""
 
+_END = 1 << 48
+"""As the record that something waits for: the end of the pass."""
+
 
 class Directory(NamedTuple):
     """A directory in use: its record, its parent's reference, its name in UTF-16."""
@@ -95,10 +99,14 @@ class Recent(Generic[_Value]):
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Where the rows of one chunk begin, and a bit for each of its records that has one."""
+    """Where the rows of one chunk begin, and a bit for each of its records that has one.
+
+    ``late`` has a bit for each that may get one later.
+    """
 
     start: int
     bits: int
+    late: int = 0
 
 
 class DirectoryTree:
@@ -110,24 +118,46 @@ class DirectoryTree:
         self._chunk_records = chunk_records
         self._record_count = record_count
         self._chunks: list[_Rows] = []
+        self._late: dict[int, _Rows] = {}
         self._seen = 0
         self._places: Recent[Place] = Recent(MAX_CACHED_BYTES)
         self._blocked: Recent[int] = Recent(MAX_BLOCKED)
 
-    def see(self, directories: Iterable[Directory]) -> None:
-        """The directories of the next chunk, ascending; all other records of it are none."""
+    def see(self, directories: Iterable[Directory], late: Iterable[int] = ()) -> None:
+        """The directories of the next chunk, ascending; all other records of it are none.
+
+        Of those with the numbers ``late`` that is told by ``see_late``.
+        """
         first = len(self._chunks) * self._chunk_records
-        rows, names, bits, name_bytes = bytearray(), [], 0, 0
+        start, bits = self._store(directories, first)
+        self._chunks.append(_Rows(start, bits, _bits(late, first)))
+        self._seen = first + self._chunk_records
+
+    def see_late(self, first: int, directories: Iterable[Directory]) -> None:
+        """The late directories of the chunk that begins with record ``first``, ascending.
+
+        Comes after all of ``see``, at most once a chunk. What waits for them goes on doing so until
+        ``finish``.
+        """
+        start, bits = self._store(directories, first)
+        if bits:
+            self._late[first // self._chunk_records] = _Rows(start, bits)
+
+    def finish(self) -> None:
+        """All that there is has been seen: from now on nothing is WAITING."""
+        self._seen = _END + 1
+
+    def _store(self, directories: Iterable[Directory], first: int) -> tuple[int, int]:
+        """Where the rows begin, and the bits of those that have one."""
+        rows, names, name_bytes = bytearray(), [], 0
         found = list(directories)
         names_start = len(found) * _ROW.size
-        for number, sequence, parent, name in found:
+        for _, sequence, parent, name in found:
             rows += _ROW.pack(parent, names_start + name_bytes, sequence, len(name))
             names.append(name)
             name_bytes += len(name)
-            bits |= 1 << number - first
         start = self._scratch.append(bytes(rows) + b"".join(names)) if found else 0
-        self._chunks.append(_Rows(start, bits))
-        self._seen = first + self._chunk_records
+        return start, _bits((directory.number for directory in found), first)
 
     def place(self, reference: int) -> Place | None:
         """Where the directory lies; None if there is none of that number and sequence, or WAITING.
@@ -165,6 +195,8 @@ class DirectoryTree:
             if blocked is not None:
                 return self._wait(chain, blocked)
             directory = self._directory(number)
+            if directory is None and self._may_come(number):
+                return self._wait(chain, _END)
             if directory is None or (reference >> 48 and reference >> 48 != directory.sequence):
                 break
             if number in seen:
@@ -214,11 +246,20 @@ class DirectoryTree:
     def _remember(self, reference: int, place: Place) -> None:
         self._places.put(reference, place, _PLACE_BYTES + _NAME_BYTES * len(place.path))
 
+    def _may_come(self, number: int) -> bool:
+        """Whether the record is one of those that are told of late, and that is still to come."""
+        index, inside = divmod(number, self._chunk_records)
+        if self._seen > _END or index >= len(self._chunks):
+            return False
+        return self._chunks[index].late >> inside & 1 == 1
+
     def _directory(self, number: int) -> Directory | None:
         index, inside = divmod(number, self._chunk_records)
         if index >= len(self._chunks):
             return None
         chunk = self._chunks[index]
+        if chunk.late >> inside & 1 and self._seen > _END:
+            chunk = self._late.get(index, chunk)
         if not chunk.bits >> inside & 1:
             return None
         row = (chunk.bits & (1 << inside) - 1).bit_count()
@@ -226,6 +267,13 @@ class DirectoryTree:
         parent, name_start, sequence, name_bytes = _ROW.unpack(found)
         name = self._scratch.read(chunk.start + name_start, name_bytes)
         return Directory(number, sequence, parent, name)
+
+
+def _bits(numbers: Iterable[int], first: int) -> int:
+    found = 0
+    for number in numbers:
+        found |= 1 << number - first
+    return found
 
 
 def _below(parent: Place | None, directory: Directory) -> Place:

@@ -83,16 +83,19 @@ class NtfsVolume:
     def scan(self, scratch: BinaryIO | None = None) -> Iterator[Entry | DamagedRecord]:
         """Every name of every file and directory in use, and every record that cannot be parsed.
 
-        $MFT is read once, from end to end, in pieces of 4 MiB; besides, only records that attribute lists
-        lead to. In the order of $MFT, but for those below a directory that comes later in it: they are
-        given at the end. 8.3 aliases are left out.
+        $MFT is read once, from end to end, in pieces of 4 MiB; besides, only what lies outside of it is
+        read: attribute lists and reparse points too long for their record, exactly these bytes. In the
+        order of $MFT, but for files whose attribute list lies outside of it or leads to records that come
+        later, and for what lies below a directory that comes later: they are given at the end. 8.3
+        aliases are left out.
 
         ``scratch`` is an empty, seekable file open for reading and writing that the scan alone uses: the
-        table of directories and the entries that wait lie there, and memory stays within 64 MiB (and a bit
-        and a half a record, and some 250 bytes for each piece of a file in very many) whatever the volume
-        holds. Names, times and places of the volume stand in it in the clear, and no content; so let it be
-        unlinked. Without one all that is kept in memory, which
-        then grows by some 60 bytes a directory and 300 a waiting entry.
+        table of directories, the entries that wait, four bytes a record and the records that continue
+        others lie there, and memory stays within 64 MiB (and a bit and a half a record, and some 250 bytes
+        for each piece of a file in very many) whatever the volume holds. Names, times and places of the
+        volume stand in it in the clear, and no content; so let it be unlinked. Without one all that is
+        kept in memory, which then grows by some 4 bytes a record, 60 a directory, 300 a waiting entry, and
+        a record for each that continues another one.
 
         Nothing that is wrong with one record raises; a device that is gone does (DiskOperationFailed),
         and so does a scratch file that cannot be written or read (StateUnusable).

@@ -96,7 +96,8 @@ def hash_files(origin: Origin, metafiles: bool) -> None:
     with on_bench(origin, scratch_files=2) as bench:
         plain = _open(bench)
         ntfs = open_filesystem(plain)
-        hasher, printer = Hasher(ntfs, plain.source, Sorter(bench.scratch[1])), Printer()
+        hasher = Hasher(ntfs, plain.source, Sorter(bench.scratch[1]), is_device=bench.is_device)
+        printer = Printer()
         for each in _listed(bench, ntfs, metafiles):
             _sort_out(each, hasher, printer)
         for done in hasher.run():

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
-from agent.cli.volume_ahead import Buffers, ahead
+from agent.cli.volume_ahead import Buffers, Here, ahead
 from agent.cli.volume_lines import Listed, ToRead
 from agent.cli.volume_sort import Sorter
 from agent.errors import DiskOperationFailed, NtfsDamaged, UnreadableSectors
@@ -21,6 +21,8 @@ from agent.volume.plan import Blocks, Request, Want, requests
 WINDOW_BYTES = 512 * 1024
 BATCH_BYTES = 1024 * 1024
 MAX_BATCH_PARTS = 256
+LONG_PART_BYTES = 64 * 1024
+"""A batch of parts that are shorter on average is too many small steps for a thread."""
 _PAGE_BYTES = 4096
 MAX_RANGES_TOLD = 1000
 MAX_STREAM_BYTES = 1 << 44
@@ -58,11 +60,13 @@ class _Open:
 class Hasher:
     """Takes all streams, then reads them in one sweep; memory is bounded by the plan's open wants."""
 
-    def __init__(self, ntfs: NtfsVolume, plain: BlockSource, sorter: Sorter) -> None:
-        """``plain`` are the bytes of ``ntfs``."""
+    def __init__(self, ntfs: NtfsVolume, plain: BlockSource, sorter: Sorter, *, is_device: bool) -> None:
+        """``plain`` are the bytes of ``ntfs``. ``is_device``: each read waits for it, as nobody reads
+        ahead if not we."""
         self._ntfs = ntfs
         self._plain = plain
         self._sorter = sorter
+        self._is_device = is_device
         self._open: dict[int, _Open] = {}
 
     def add(self, listed: Listed) -> None:
@@ -113,14 +117,20 @@ class Hasher:
         )
         for request in planned:
             if used + request.length > len(buffer) or parts >= MAX_BATCH_PARTS:
-                yield partial(_read_all, batch)
+                yield self._job(batch, used, parts)
                 batch, buffer, used, parts = [], buffers.take(), 0, 0
             read = self._reading(request, buffer[used : used + request.length])
             if read is not None:
                 batch.append(read)
                 parts += len(request.parts)
                 used += request.length + -request.length % _PAGE_BYTES
-        yield partial(_read_all, batch)
+        yield self._job(batch, used, parts)
+
+    def _job(
+        self, batch: list[Callable[[], list[Portion]]], used: int, parts: int
+    ) -> Callable[[], list[Portion]]:
+        job = partial(_read_all, batch)
+        return job if self._is_device or used >= parts * LONG_PART_BYTES else Here(job)
 
     def _reading(self, request: Request, buffer: memoryview) -> Callable[[], list[Portion]] | None:
         """How to read a request; None when all its streams have failed already."""

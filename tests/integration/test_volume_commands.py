@@ -354,6 +354,7 @@ def test_a_source_that_may_not_be_read_is_the_stations_trouble(tmp_path: Path) -
 _AS_NOBODY = """
 import os
 from agent.cli.main import main
+import agent.cli.volume
 if os.geteuid() == 0:
     os.seteuid(65534)
 main()

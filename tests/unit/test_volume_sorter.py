@@ -6,12 +6,13 @@ import io
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.cli.volume_ahead import AHEAD, Buffers, ahead
+from agent.cli.volume_ahead import AHEAD, Buffers, Here, ahead
 from agent.cli.volume_lines import iso_time
 from agent.cli.volume_sort import READ_BYTES, Sorter
 from agent.errors import StateUnusable
@@ -91,3 +92,29 @@ def test_a_buffer_is_not_given_out_while_its_result_is_alive() -> None:
 )
 def test_times_keep_all_their_decimals(filetime: int, shown: str | None) -> None:
     assert iso_time(filetime) == shown
+
+
+def test_a_job_that_is_done_here_is_done_in_its_turn_and_by_the_caller() -> None:
+    done: list[tuple[int, str]] = []
+
+    def job(number: int) -> int:
+        done.append((number, threading.current_thread().name))
+        return number
+
+    own = threading.current_thread().name
+    jobs = (Here(partial(job, n)) if n % 3 else partial(job, n) for n in range(30))
+    for taken, result in enumerate(ahead(jobs)):
+        assert result == taken
+        assert max(number for number, by in done if by == own or number == taken) == taken
+    assert sorted(number for number, _ in done) == list(range(30))
+    assert all((by == own) == bool(number % 3) for number, by in done)
+
+
+def test_what_a_job_that_is_done_here_raises_comes_in_its_place() -> None:
+    def fail() -> int:
+        raise ValueError("third")
+
+    results = ahead(iter([lambda: 1, Here(lambda: 2), Here(fail), lambda: 4]))
+    assert [next(results), next(results)] == [1, 2]
+    with pytest.raises(ValueError, match="third"):
+        next(results)

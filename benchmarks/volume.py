@@ -26,6 +26,7 @@ from benchmarks.volume_table import case_table, report
 
 RESULTS = Path(__file__).parent / "results"
 FILES, TOTAL_MIB = 100_000, 1024
+CASES = ("small", "large", "volume")
 _PIPE_BYTES = 1 << 20
 
 
@@ -52,12 +53,11 @@ class Contest:
         return self.image.file_bytes if self.work is Work.FILES else self.image.volume_bytes
 
     def go(self, rounds: int) -> Case:
-        """A round that is not timed, which also checks and warms, then ``rounds`` that are."""
+        """A round that is not timed, in which programs are loaded and volumes checked, then ``rounds``."""
         for party in self.field_:
             missing = party.missing()
             if missing is not None:
                 self.problems[party.name] = missing
-        images.remember(self.image.path)
         for number in range(rounds + 1):
             for party in self.field_:
                 if party.name not in self.problems:
@@ -76,6 +76,8 @@ class Contest:
     def _turn(self, party: Party, *, is_timed: bool) -> None:
         if self.is_cold:
             images.forget(self.image.path)
+        else:
+            images.remember(self.image.path)
         try:
             run = self._checked(party, is_timed=is_timed)
         except (PartyFailed, WrongBytesError) as error:
@@ -147,9 +149,6 @@ def _digested(work: Callable[[int], Run]) -> tuple[Run, str]:
 
 def _default_work() -> Path:
     return Path(tempfile.gettempdir()) / f"ingest-bench-volume-{os.getuid()}"
-
-
-CASES = ("small", "large", "volume")
 
 
 @click.command()

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from benchmarks.volume_figures import OWN, Case, Row, times_cheaper, times_faster, verdicts
+from benchmarks.volume_figures import (
+    OWN,
+    Case,
+    Row,
+    times_cheaper,
+    times_faster,
+    times_faster_once_open,
+    verdicts,
+)
 
 HEAD = (
     "reader", "MB/s", "slowest to fastest", "MB/s once open", "cpu-s/GB", "reads", "peak MiB", "s", "digests",
@@ -62,7 +70,8 @@ def _ratios(case: Case) -> str:
     if own is None:
         return ""
     lines = [
-        f"- {times_faster(own, peer):.1f} times the MB/s of {peer.party} for "
+        f"- {times_faster(own, peer):.1f} times the MB/s of {peer.party} "
+        f"({times_faster_once_open(own, peer):.1f} times once open) for "
         f"1/{times_cheaper(own, peer):.1f} of its processor time"
         for row in case.rows
         if row.party != OWN and (peer := case.row(row.party)) is not None

@@ -10,8 +10,9 @@ CPU_BASE_S = 1800
 SLOWEST_BYTES_PER_S = 1_000_000
 """No format takes longer: the slowest, LZX, gives several times as much for a second of CPU time."""
 SCRATCH_BASE_BYTES = 64 * MIB
-SCRATCH_SHARE = 2
-"""A file without a known parent yet spills some 300 bytes of its MFT record's 1024; the rest is slack."""
+SCRATCH_SHARE = 1
+"""What waits for a later record spills some 300 bytes of its 1024; records that extend others, all of theirs.
+So a hostile drive that is nearly all $MFT may need its own size."""
 
 
 def cpu_s_for(drive_bytes: int) -> int:

@@ -8,7 +8,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ from agent.transfer.board import Board
 from agent.transfer.meter import BURST_S, LEASE_BYTES, STATION, granted, of_job
 from tests.kit import images
 from tests.kit import transfer as kit
+from tests.kit.log import KeptLog
 
 if TYPE_CHECKING:
     from fixtures.azurite import Azurite
@@ -44,28 +45,10 @@ MB = 1_000_000
 
 
 @dataclass
-class Log:
-    """Keeps what was logged."""
-
-    lines: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-
-    def bind(self, **_: Any) -> Log:
-        return self
-
-    def info(self, event: str, **fields: Any) -> None:
-        self.lines.append((event, fields))
-
-    warning = error = info
-
-    def named(self, event: str) -> list[dict[str, Any]]:
-        return [fields for name, fields in self.lines if name == event]
-
-
-@dataclass
 class Bench:
     catalog: Catalog
     source: FakeSource
-    log: Log
+    log: KeptLog
     settings: Settings
     image: Path
     reload: Callable[[], Settings] | None = None
@@ -118,7 +101,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         transfer=TransferSettings(give_up_after_s=5),
     )
     async with open_catalog(tmp_path / "state/catalog.sqlite", tmp_path / "state/key") as catalog:
-        yield Bench(catalog, FakeSource(), Log(), settings, images.unpack("demo", tmp_path))
+        yield Bench(catalog, FakeSource(), KeptLog(), settings, images.unpack("demo", tmp_path))
 
 
 def _granted(bench: Bench, bucket: str) -> float:
@@ -137,7 +120,7 @@ async def test_a_capped_drive_sends_what_the_caps_let_go(bench: Bench) -> None:
     async with bench.running():
         drive = await bench.done()
     (told,) = bench.log.named("bandwidth.caps")
-    assert told == {"station": "8 MB/s", "account": "unlimited", "job": "4 MB/s"}
+    assert told.items() >= {"station": "8 MB/s", "account": "unlimited", "job": "4 MB/s"}.items()
     for bucket, rate in ((of_job("box"), 4 * MB), (STATION, 8 * MB)):
         let_go = _granted(bench, bucket)
         assert let_go >= drive.tally.done.bytes

@@ -32,28 +32,11 @@ from agent.transfer.pair import Pair
 from agent.transfer.sandbox.confinement import ENTERED
 from fixtures import demo_disk
 from tests.kit import images
+from tests.kit.log import KeptLog
 
 WAIT_S = 60
 JOB, SERIAL = JobName.parse("box"), SerialNumber.parse("S1")
 SECRET = "correct horse battery staple"
-
-
-@dataclass
-class Log:
-    """Keeps what was logged."""
-
-    lines: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-
-    def bind(self, **_: Any) -> Log:
-        return self
-
-    def info(self, event: str, **fields: Any) -> None:
-        self.lines.append((event, fields))
-
-    warning = error = info
-
-    def named(self, event: str) -> list[dict[str, Any]]:
-        return [fields for name, fields in self.lines if name == event]
 
 
 @dataclass
@@ -63,7 +46,7 @@ class Bench:
     catalog: Catalog
     source: FakeSource
     settings: Settings
-    log: Log = field(default_factory=Log)
+    log: KeptLog = field(default_factory=KeptLog)
 
     async def visit(self) -> Visit:
         """Work the drive to its end, or until its workers were lost too often."""

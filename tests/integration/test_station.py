@@ -6,7 +6,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,35 +24,17 @@ from agent.station import visit as visit_module
 from agent.station.station import Station
 from agent.transfer.pair import Pair
 from tests.kit import images
+from tests.kit.log import KeptLog
 
 WAIT_S = 60
 JOB = JobName.parse("box")
 
 
 @dataclass
-class Log:
-    """Keeps what was logged."""
-
-    lines: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    bound: dict[str, Any] = field(default_factory=dict)
-
-    def bind(self, **fields: Any) -> Log:
-        return Log(self.lines, self.bound | fields)
-
-    def info(self, event: str, **fields: Any) -> None:
-        self.lines.append((event, self.bound | fields))
-
-    warning = error = info
-
-    def named(self, event: str) -> list[dict[str, Any]]:
-        return [fields for name, fields in self.lines if name == event]
-
-
-@dataclass
 class Bench:
     catalog: Catalog
     source: FakeSource
-    log: Log
+    log: KeptLog
     settings: Settings
     image: Path
 
@@ -108,7 +90,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         transfer=TransferSettings(give_up_after_s=2),
     )
     async with open_catalog(tmp_path / "state/catalog.sqlite", tmp_path / "state/key") as catalog:
-        yield Bench(catalog, FakeSource(), Log(), settings, images.unpack("demo", tmp_path))
+        yield Bench(catalog, FakeSource(), KeptLog(), settings, images.unpack("demo", tmp_path))
 
 
 def _is(state: DriveState) -> Callable[[Drive], bool]:

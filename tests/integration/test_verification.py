@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from azure.storage.blob import AccountSasPermissions, ResourceTypes, generate_account_sas
+from azure.core.exceptions import ResourceNotFoundError
+from azure.storage.blob import AccountSasPermissions, BlobServiceClient, ResourceTypes, generate_account_sas
 from lxml import etree
 
 from agent.blobs.azure import AzureBlobStore
@@ -420,6 +422,7 @@ async def test_a_drive_is_verified_hashed_and_tiered_on_the_emulator_of_the_serv
     by_manifest: Drive, azurite: Azurite
 ) -> None:
     """With all that the wire carries: Content-MD5 instead of the CRC-64 on small blobs, tiers, downloads."""
+    _empty(azurite)
     drive = asking(
         replace(by_manifest, block_bytes=1 << 20, job="on-azurite"),
         "readback",
@@ -440,6 +443,14 @@ async def test_a_drive_is_verified_hashed_and_tiered_on_the_emulator_of_the_serv
     assert found.content_md5 == hashlib.md5(content).digest()
     assert found.metadata["sha256"] == hashlib.sha256(content).hexdigest()
     assert found.metadata["originalname"] == "\\session-1\\video\\harbour.mp4"
+
+
+def _empty(azurite: Azurite) -> None:
+    """The emulator serves all tests of a run, and others ingest the same drive into it."""
+    with BlobServiceClient(azurite.endpoint, azurite.key, api_version="2024-11-04") as service:
+        for container in FACTS["containers"]:
+            with suppress(ResourceNotFoundError):
+                service.delete_container(container)
 
 
 async def test_a_sas_that_may_only_write_leaves_every_blob_unknown(whole: Drive, azurite: Azurite) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -51,7 +51,7 @@ class _Open:
 
     read: ToRead
     ref: StreamRef
-    pieces: Blocks
+    pieces: Sequence[tuple[int, int]]
     left: int
     error: DiskOperationFailed | NtfsDamaged | None = None
     digest: Any = field(default_factory=hashlib.sha256)
@@ -102,7 +102,7 @@ class Hasher:
         for key, (_, row) in enumerate(self._sorter):
             read = ToRead.from_row(row)
             ref = read.stream
-            pieces = Blocks(ref.size, WINDOW_BYTES)
+            pieces = ((0, ref.size),) if ref.size <= WINDOW_BYTES else Blocks(ref.size, WINDOW_BYTES)
             self._open[key] = _Open(read, ref, pieces, ref.size)
             yield Want(key, ref, pieces)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import marshal
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -23,8 +22,7 @@ _KINDS = {kind.value: kind for kind in StreamKind}
 Names = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(NamedTuple):
     """One stream (or a link without any, or a damaged record), under each of its names.
 
     ``facts`` are the fields that all its lines share; ``stream`` is None when there are no bytes to read.
@@ -102,6 +100,9 @@ def _number(entry: Entry | DamagedRecord) -> int:
 
 def _of_one_record(group: list[Entry | DamagedRecord]) -> Iterator[Listed]:
     """Names of one file have their streams in common. Some may be NTFS's own and others not."""
+    if len(group) == 1 and isinstance(group[0], Entry):
+        yield from _of_file([group[0]])
+        return
     for own in (False, True):
         entries = [each for each in group if isinstance(each, Entry) and each.is_system is own]
         if entries:
@@ -133,14 +134,17 @@ def _of_file(entries: list[Entry]) -> Iterator[Listed]:
 
 
 def _facts(entry: Entry) -> dict[str, Any]:
-    told = {
-        "metafile": entry.is_system,
-        "directory": entry.is_directory,
-        "link": entry.target is not None,
-        "orphan": entry.path[:1] == (ORPHAN,),
-    }
+    flags = []
+    if entry.is_system:
+        flags.append("metafile")
+    if entry.is_directory:
+        flags.append("directory")
+    if entry.target is not None:
+        flags.append("link")
+    if entry.path and entry.path[0] == ORPHAN:
+        flags.append("orphan")
     facts: dict[str, Any] = {
-        "flags": [flag for flag, is_so in told.items() if is_so],
+        "flags": flags,
         "record": entry.record,
         "modified": iso_time(entry.modified),
         "attributes": entry.attributes,
@@ -166,7 +170,7 @@ def _named(path: Names, stream: str) -> dict[str, object]:
     named: dict[str, object] = {"path": f"{shown}:{stream}" if stream else shown}
     if stream:
         named["stream"] = stream
-    if ":" in shown or any("/" in name for name in path):
+    if ":" in shown or shown.count("/") >= max(1, len(path)):
         named["names"] = path
     return named
 

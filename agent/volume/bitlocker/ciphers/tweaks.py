@@ -22,12 +22,15 @@ _PAD_RUNS = 8
 """Runs that nobody asked for at the end of each row: rows a power of two apart would share the same few
 lines of the cache when they are transposed."""
 
+_MAX_KEPT = 256
+"""Window lengths whose views are kept; some kilobytes each."""
+
 
 class Tweaks:
     """Makes the tweaks of windows; the scratch of one caller, about three windows of memory.
 
     NumPy hands the interpreter lock to another thread and back at every call. So there are few calls,
-    and the arrays that they work on are kept ready for windows as long as the last one.
+    and the arrays that they work on are kept ready for windows of the lengths that came last.
     """
 
     def __init__(self, key: bytes, sector_size: int, window_bytes: int) -> None:
@@ -43,14 +46,14 @@ class Tweaks:
         self._product = np.empty(2 * RUN_BLOCKS * (runs + _PAD_RUNS), "<u8")
         self._carry = np.empty_like(self._product)
         self._tweaks = np.empty(runs * RUN_BLOCKS * 2, "<u8")
-        self._views = self._views_of(runs)
+        self._views: dict[int, _Views] = {}
 
     def of(self, sector_number: int, window_bytes: int) -> Words:
         """Low and high word of each block, in the order of the data; the next call overwrites them."""
         runs = window_bytes // RUN_BYTES
-        if self._views.runs != runs:
-            self._views = self._views_of(runs)
-        views = self._views
+        views = self._views.get(runs)
+        if views is None:
+            views = self._keep(runs)
         np.add(views.counts, sector_number, views.number_column)
         self._number_pass.run(views.numbers, self._first)
         heads = views.sector_heads
@@ -62,6 +65,12 @@ class Tweaks:
         views.ordered_high[:] = views.high
         return views.tweaks
 
+    def _keep(self, runs: int) -> _Views:
+        if len(self._views) >= _MAX_KEPT:
+            self._views.clear()
+        views = self._views[runs] = self._views_of(runs)
+        return views
+
     def _views_of(self, runs: int) -> _Views:
         sectors = runs // self._runs_per_sector
         columns = runs + _PAD_RUNS
@@ -71,7 +80,6 @@ class Tweaks:
         tweaks = self._tweaks[: runs * RUN_BLOCKS * 2]
         ordered = tweaks.reshape(runs, RUN_BLOCKS, 2)
         return _Views(
-            runs=runs,
             counts=self._counts[:sectors],
             numbers=numbers,
             number_column=numbers[:, 0],
@@ -92,7 +100,6 @@ class Tweaks:
 class _Views(NamedTuple):
     """The parts of the scratch memory that a window of so many runs uses."""
 
-    runs: int
     counts: Words
     numbers: Words
     number_column: Words

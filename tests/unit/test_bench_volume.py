@@ -44,10 +44,11 @@ class TestAChildProcess:
         path = tmp_path / "data"
         path.write_bytes(bytes(700))
         reads = (
-            "import os, sys, time; block = bytearray(b'x' * (200 << 20)); time.sleep(0.3); del block; "
+            "import os, sys, time; block = bytearray(b'x' * (200 << 20)); time.sleep(1); del block; "
             f"fd = os.open({str(path)!r}, os.O_RDONLY); [os.read(fd, 1) for _ in range(700)]"
         )
-        with Child("reader", _python("")) as idle, Child("reader", _python(reads)) as busy:
+        rests = "import os, sys, time; time.sleep(1)"
+        with Child("reader", _python(rests)) as idle, Child("reader", _python(reads)) as busy:
             nothing, cost = idle.cost(), busy.cost()
         assert cost.peak_bytes > 200 * MIB > nothing.peak_bytes > MIB
         if cost.reads is None or nothing.reads is None:

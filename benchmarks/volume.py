@@ -16,11 +16,12 @@ from pathlib import Path
 import click
 
 from benchmarks import volume_images as images
+from benchmarks.machine import facts
+from benchmarks.processes import PartyFailed
 from benchmarks.volume_chart import chart
 from benchmarks.volume_figures import Case, Row
 from benchmarks.volume_images import Image, NoImage
-from benchmarks.volume_machine import facts
-from benchmarks.volume_measure import PartyFailed, Run
+from benchmarks.volume_measure import Run
 from benchmarks.volume_parties import Party, Work, parties
 from benchmarks.volume_table import case_table, report
 

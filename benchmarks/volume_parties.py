@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from agent import __version__
+from benchmarks.processes import Child, Cost, PartyFailed
 from benchmarks.volume_images import Image
-from benchmarks.volume_measure import Child, Cost, PartyFailed, Run
+from benchmarks.volume_measure import Run
 
 CHECKOUT = Path(__file__).parents[1]
 OPEN_S = 60

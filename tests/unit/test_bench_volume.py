@@ -16,11 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.processes import Child, PartyFailed
 from benchmarks.volume import Contest, WrongBytesError, read_hashes
 from benchmarks.volume_chart import chart
 from benchmarks.volume_figures import OWN, PAIR, Case, Row, verdicts
 from benchmarks.volume_images import Image, listing_digest
-from benchmarks.volume_measure import Child, PartyFailed, Run
+from benchmarks.volume_measure import Run
 from benchmarks.volume_parties import Party, Work
 from benchmarks.volume_table import case_table, report
 from benchmarks.volume_walk import copy, hash_tree

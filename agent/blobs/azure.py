@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from azure.storage.blob.aio import BlobServiceClient
@@ -23,13 +23,13 @@ from agent.blobs.azure_sdk import (
 from agent.blobs.crc64 import crc64 as crc64_of
 from agent.blobs.crc64 import header
 from agent.blobs.entra import Tokens
-from agent.blobs.store import Body
+from agent.blobs.store import Body, NewBlob
 from agent.blobs.wire.answer import Answer
 from agent.blobs.wire.dial import Route, dial, tls_context
 from agent.blobs.wire.heads import CRC64_HEADER, Heads, block_list
-from agent.blobs.wire.pool import Pool
+from agent.blobs.wire.pool import Pool, Request
 from agent.blobs.wire.trouble import WireTrouble
-from agent.errors import ChecksumMismatch, IngestError
+from agent.errors import BlobRequestFailed, ChecksumMismatch, IngestError
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.secrets import Secret
 
@@ -106,6 +106,30 @@ class AzureBlobStore(SdkBlobStore):
         if checksum is not None:
             _check_echo(name, answer, checksum)
 
+    async def put_blobs(self, blobs: Sequence[NewBlob], is_wanted: Callable[[], bool]) -> int:
+        """Over one connection; the first one with an MD5 of its own is left to ``put_blob``."""
+        try:
+            await self._authorize()
+            answers = await self._pool.ask_each(self._puts(blobs, is_wanted))
+        except (IngestError, WireTrouble):
+            return 0
+        for number, answer in enumerate(answers):
+            if answer.status != CREATED or not _is_echo(answer, blobs[number].crc64):
+                return number
+        return len(answers)
+
+    def _puts(self, blobs: Sequence[NewBlob], is_wanted: Callable[[], bool]) -> Iterator[Request]:
+        for name, body, crc64, attributes in blobs:
+            if attributes.content_md5 is not None or not is_wanted():
+                return
+            rules.check_put(body)
+            try:
+                rules.check_attributes(name, attributes)
+            except BlobRequestFailed:
+                return
+            length = rules.body_length(body)
+            yield self._heads.put_blob(name, length, crc64, attributes, replace=False), body
+
     async def put_block(self, name: BlobName, block_id: str, body: Body, crc64: int) -> None:
         """Stage one block."""
         rules.check_block(body)
@@ -171,6 +195,11 @@ async def _to_its_end(work: asyncio.Task[None]) -> None:
 
 def _check_echo(name: BlobName, answer: Answer, crc64: int) -> None:
     """A server that ignores the header still says what it computed."""
-    echoed = answer.headers.get(CRC64_HEADER)
-    if echoed is not None and echoed != header(crc64):
+    if not _is_echo(answer, crc64):
         raise ChecksumMismatch(f"{name}: the store computed another CRC-64 of the body")
+
+
+def _is_echo(answer: Answer, crc64: int) -> bool:
+    """Whether the server computed the same CRC-64, as far as it says."""
+    echoed = answer.headers.get(CRC64_HEADER)
+    return echoed is None or echoed == header(crc64)

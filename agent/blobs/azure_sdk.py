@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import TypeVar
 
@@ -33,7 +33,7 @@ from agent.blobs.azure_wire import (
 )
 from agent.blobs.crc64 import header
 from agent.blobs.entra import Tokens
-from agent.blobs.store import BlobProperties, Body
+from agent.blobs.store import BlobProperties, Body, NewBlob, put_each
 from agent.blobs.wire.dial import tls_context
 from agent.errors import BlobNotFound, BlobRequestFailed, StoreRefused
 from agent.model.blobs import BlobAttributes, BlobName
@@ -187,6 +187,10 @@ class SdkBlobStore:
             name,
             exclusive=not replace,
         )
+
+    async def put_blobs(self, blobs: Sequence[NewBlob], is_wanted: Callable[[], bool]) -> int:
+        """One by one."""
+        return await put_each(self, blobs, is_wanted)
 
     async def put_block(self, name: BlobName, block_id: str, body: Body, crc64: int) -> None:
         """Stage one block; the body is not copied here."""

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from agent.blobs import rules
 from agent.blobs.directory_files import DirectoryFiles
-from agent.blobs.store import BlobProperties, Body
+from agent.blobs.store import BlobProperties, Body, NewBlob, put_each
 from agent.errors import BlobRequestFailed, IngestError, StoreRefused, StoreUnreachable
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.identity import ContainerName
@@ -55,6 +55,10 @@ class DirectoryBlobStore:
         rules.check_put(body)
         rules.check_attributes(name, attributes)
         await _in_thread(str(name), self._files.put_blob, name, body, crc64, attributes, replace)
+
+    async def put_blobs(self, blobs: Sequence[NewBlob], is_wanted: Callable[[], bool]) -> int:
+        """One by one."""
+        return await put_each(self, blobs, is_wanted)
 
     async def put_block(self, name: BlobName, block_id: str, body: Body, crc64: int) -> None:
         """Stage one block."""

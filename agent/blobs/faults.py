@@ -23,7 +23,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from agent.blobs.store import BlobProperties, BlobStore, Body
+from agent.blobs.store import BlobProperties, BlobStore, Body, NewBlob, put_each
 from agent.errors import (
     BlobRequestFailed,
     ChecksumMismatch,
@@ -87,6 +87,10 @@ class FaultyBlobStore:
         await self._call(
             "put_blob", str(name), lambda: self.inner.put_blob(name, body, crc64, attributes, replace=replace)
         )
+
+    async def put_blobs(self, blobs: Sequence[NewBlob], is_wanted: Callable[[], bool]) -> int:
+        """One by one: each is a call."""
+        return await put_each(self, blobs, is_wanted)
 
     async def put_block(self, name: BlobName, block_id: str, body: Body, crc64: int) -> None:
         """See BlobStore."""

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from agent.blobs import rules
-from agent.blobs.store import BlobProperties, Body
+from agent.blobs.store import BlobProperties, Body, NewBlob, put_each
 from agent.errors import BlobAlreadyExists, BlobNotFound, BlobRequestFailed, ChecksumMismatch
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.codes import BlobType
@@ -59,6 +59,10 @@ class MemoryBlobStore:
         if attributes.content_md5 not in (None, _md5(content)):
             raise ChecksumMismatch(f"{name}: {len(content)} bytes do not have the MD5 that was sent along")
         self._commit(name, _Blob(content, BlobType.BLOCK, attributes, self._next_version()))
+
+    async def put_blobs(self, blobs: Sequence[NewBlob], is_wanted: Callable[[], bool]) -> int:
+        """One by one."""
+        return await put_each(self, blobs, is_wanted)
 
     async def put_block(self, name: BlobName, block_id: str, body: Body, crc64: int) -> None:
         """Stage one block."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing
 from typing import TypeVar
 
-from agent.blobs.store import BlobProperties, BlobStore, Body
+from agent.blobs.store import BlobProperties, BlobStore, Body, NewBlob
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.identity import ContainerName
 from agent.model.secrets import Secret
@@ -65,6 +65,10 @@ class RenewableStore:
     ) -> None:
         """See BlobStore."""
         await self._call(lambda store: store.put_blob(name, body, crc64, attributes, replace=replace))
+
+    async def put_blobs(self, blobs: Sequence[NewBlob], is_wanted: Callable[[], bool]) -> int:
+        """See BlobStore."""
+        return await self._call(lambda store: store.put_blobs(blobs, is_wanted))
 
     async def put_block(self, name: BlobName, block_id: str, body: Body, crc64: int) -> None:
         """See BlobStore."""

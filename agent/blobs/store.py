@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from agent.errors import IngestError
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.codes import BlobType
 from agent.model.identity import ContainerName
@@ -14,6 +15,15 @@ Body = Sequence[memoryview]
 """Bytes in pieces, in order. A store does not keep a reference after its call returned."""
 
 NO_ATTRIBUTES = BlobAttributes()
+
+
+class NewBlob(NamedTuple):
+    """A block blob to be put in one request where none is."""
+
+    name: BlobName
+    body: Body
+    crc64: int
+    attributes: BlobAttributes
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +61,14 @@ class BlobStore(Protocol):
         self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes, *, replace: bool
     ) -> None:
         """A whole block blob in one request; at most 256 MiB."""
+        ...
+
+    async def put_blobs(self, blobs: Sequence[NewBlob], is_wanted: Callable[[], bool]) -> int:
+        """Put blobs, one after the other and none over another; how many are there, from the first on.
+
+        It ends before the first one that is not, whatever hindered it (``put_blob`` tells what), and
+        when ``is_wanted``, which any thread may ask, says no. It raises no error of the service.
+        """
         ...
 
     async def put_block(self, name: BlobName, block_id: str, body: Body, crc64: int) -> None:
@@ -92,3 +110,15 @@ class BlobStore(Protocol):
     async def close(self) -> None:
         """Let go of connections. Idempotent."""
         ...
+
+
+async def put_each(store: BlobStore, blobs: Sequence[NewBlob], is_wanted: Callable[[], bool]) -> int:
+    """``put_blobs`` by ``put_blob``, for a store that has no better way."""
+    for number, blob in enumerate(blobs):
+        try:
+            if not is_wanted():
+                return number
+            await store.put_blob(blob.name, blob.body, blob.crc64, blob.attributes, replace=False)
+        except IngestError:
+            return number
+    return len(blobs)

@@ -9,7 +9,7 @@ import hashlib
 import pytest
 
 from agent.blobs.crc64 import crc64
-from agent.blobs.store import NO_ATTRIBUTES, BlobStore
+from agent.blobs.store import NO_ATTRIBUTES, BlobStore, NewBlob
 from agent.errors import BlobAlreadyExists, BlobNotFound, BlobRequestFailed, ChecksumMismatch
 from agent.model.blobs import AccessTier, BlobAttributes, BlobName
 from agent.model.codes import BlobType
@@ -148,6 +148,68 @@ async def test_eight_blobs_are_put_at_once(store: BlobStore, container: Containe
 
 
 # --- integrity -----------------------------------------------------------------------------------
+
+
+# --- many small blobs ----------------------------------------------------------------------------
+
+
+def new(container: ContainerName, path: str, data: bytes, *, crc: int | None = None) -> NewBlob:
+    return NewBlob(
+        named(container, path), [memoryview(data)], crc64([data]) if crc is None else crc, NO_ATTRIBUTES
+    )
+
+
+def always() -> bool:
+    return True
+
+
+async def test_many_blobs_are_put_and_each_has_its_own_content(
+    store: BlobStore, container: ContainerName
+) -> None:
+    datas = {f"many/{number:03}": bytes([number]) * number for number in range(40)}
+    assert await store.put_blobs([new(container, path, data) for path, data in datas.items()], always) == 40
+    assert await listed(store, container) == sorted(datas)
+    for path, data in datas.items():
+        assert await content(store, named(container, path)) == data
+
+
+async def test_of_many_blobs_none_replaces_another_and_those_behind_it_are_not_put(
+    store: BlobStore, container: ContainerName
+) -> None:
+    await put(store, named(container, "b"), b"first")
+    blobs = [new(container, path, b"second") for path in "abc"]
+    assert await store.put_blobs(blobs, always) == 1
+    assert await listed(store, container) == ["a", "b"]
+    assert await content(store, named(container, "b")) == b"first"
+
+
+async def test_of_many_blobs_one_with_a_wrong_crc_and_those_behind_it_are_not_put(
+    store: BlobStore, container: ContainerName
+) -> None:
+    blobs = [new(container, "a", b"good"), new(container, "b", b"bad", crc=1), new(container, "c", b"good")]
+    assert await store.put_blobs(blobs, always) == 1
+    assert await listed(store, container) == ["a"]
+
+
+async def test_many_blobs_are_put_for_as_long_as_they_are_wanted(
+    store: BlobStore, container: ContainerName
+) -> None:
+    wishes = iter([True, True, False])
+    blobs = [new(container, path, b"data") for path in "abcd"]
+    assert await store.put_blobs(blobs, lambda: next(wishes)) == 2
+    assert await listed(store, container) == ["a", "b"]
+
+
+async def test_of_many_blobs_an_md5_of_their_own_is_never_set_unchecked(
+    store: BlobStore, container: ContainerName
+) -> None:
+    wrong = new(container, "b", b"data")._replace(attributes=BlobAttributes(content_md5=bytes(16)))
+    assert await store.put_blobs([new(container, "a", b"data"), wrong], always) == 1
+    assert await listed(store, container) == ["a"]
+
+
+async def test_many_blobs_for_a_container_that_is_not_there_are_not_put(store: BlobStore) -> None:
+    assert await store.put_blobs([new(ContainerName.parse("not-there"), "a", b"data")], always) == 0
 
 
 async def test_a_body_with_a_wrong_crc_is_refused_and_nothing_is_kept(

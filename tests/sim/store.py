@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 
 from agent.blobs.faults import Call
 from agent.blobs.memory import MemoryBlobStore
-from agent.blobs.store import BlobProperties, Body
+from agent.blobs.store import BlobProperties, Body, NewBlob, put_each
 from agent.errors import ChecksumMismatch, IngestError, StoreRefused, StoreThrottled, StoreUnreachable
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.codes import BlobType
@@ -128,6 +128,10 @@ class SimStore(MemoryBlobStore):
             lambda: MemoryBlobStore.put_blob(self, name, body, crc64, attributes, replace=replace),
             Request("put_blob", (name, _kept(body), crc64, attributes), {"replace": replace}),
         )
+
+    async def put_blobs(self, blobs: Sequence[NewBlob], is_wanted: Callable[[], bool]) -> int:
+        """One by one."""
+        return await put_each(self, blobs, is_wanted)
 
     async def put_block(self, name: BlobName, block_id: str, body: Body, crc64: int) -> None:
         await self._travel(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from agent.model.codes import (
     BlobStatus,
@@ -32,8 +32,9 @@ class ItemState(StrEnum):
     SKIPPED = "skipped"
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+# Named tuples, for one or more of each is made for every file: a frozen dataclass sets each of its fields
+# by a call of its own, at five times the price.
+class Piece(NamedTuple):
     """A block or page range to move: bytes [offset, offset + length) of file and blob alike.
 
     ``id`` is the manifest's block id, ``md5`` the 16 bytes it promises; both None without a manifest.
@@ -46,8 +47,7 @@ class Piece:
     md5: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SideFiles:
+class SideFiles(NamedTuple):
     """Numbers of the journal's side files: list-level default and the blob's own."""
 
     list_metadata: int | None = None
@@ -69,10 +69,10 @@ class FileFacts(NamedTuple):
 
 
 NO_FACTS = FileFacts()
+NO_SIDE = SideFiles()
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One blob to make out of one stream of the drive.
 
     ``file_path`` is relative to the volume's root, with backslashes and a leading one; ``blob`` is
@@ -88,12 +88,14 @@ class Item:
     disposition: Disposition
     stream: StreamRef | None
     facts: FileFacts = NO_FACTS
-    side: SideFiles = SideFiles()
+    side: SideFiles = NO_SIDE
     pieces: tuple[Piece, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+NO_PIECES: Final[Mapping[int, ChunkStatus]] = MappingProxyType({})
+
+
+class Outcome(NamedTuple):
     """What became of an item. ``pieces`` holds only those that did not go the way of the blob.
 
     ``verified`` is None where nothing was moved.
@@ -105,7 +107,7 @@ class Outcome:
     disposition_status: DispositionStatus
     final_blob: str
     note: str = ""
-    pieces: Mapping[int, ChunkStatus] = field(default_factory=dict)
+    pieces: Mapping[int, ChunkStatus] = NO_PIECES
     metadata_status: SideFileStatus | None = None
     properties_status: SideFileStatus | None = None
     verified: Verified | None = None

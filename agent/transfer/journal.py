@@ -11,51 +11,37 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from agent.errors import DriveBusy, StateUnusable
-from agent.model.codes import (
-    BlobStatus,
-    BlobType,
-    ChunkStatus,
-    Disposition,
-    DispositionStatus,
-    SideFileStatus,
-)
+from agent.model.codes import BlobStatus, ChunkStatus, Disposition, DispositionStatus, SideFileStatus
 from agent.model.tally import Count, Tally
-from agent.model.verification import Depth, Verdict, Verified, VerifiedCounts
-from agent.transfer.items import FileFacts, Item, ItemState, Outcome, Piece, SideFiles
-from agent.volume.ntfs import StreamRef
+from agent.model.verification import Depth, Verdict, VerifiedCounts
+from agent.transfer.items import Item, ItemState, Outcome, Piece
+from agent.transfer.rows import (
+    FINDINGS,
+    FORMAT,
+    INSERT_ITEM,
+    INSERT_OUTCOME,
+    ITEM_COLUMNS,
+    OUTCOME_COLUMNS,
+    SCHEMA,
+    FoundFiles,
+    Row,
+    code_of,
+    item_of,
+    item_row,
+    number,
+    outcome_of,
+    outcome_row,
+    text_bytes,
+    text_of,
+)
 
-SCHEMA_VERSION = 2
-PAGE_ROWS = 200
+PAGE_ROWS = 512
 PAGE_PIECES = 20_000
 """Pieces to move and extents on the drive of a page's items together; the last item may go past it."""
-
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE side (
-    id INTEGER PRIMARY KEY, path BLOB NOT NULL, md5 BLOB NOT NULL, kind TEXT NOT NULL,
-    status TEXT, fields TEXT, UNIQUE (path, md5, kind)
-);
-CREATE TABLE item (
-    seq INTEGER PRIMARY KEY, file_path BLOB NOT NULL, blob BLOB NOT NULL, type TEXT NOT NULL,
-    length INTEGER NOT NULL, disposition TEXT NOT NULL, stream TEXT, first_offset INTEGER NOT NULL,
-    modified INTEGER NOT NULL, changed INTEGER NOT NULL, created INTEGER NOT NULL,
-    attributes INTEGER NOT NULL, side TEXT NOT NULL, listed INTEGER NOT NULL,
-    state TEXT NOT NULL, blob_status TEXT, disposition_status TEXT, final_blob BLOB, note TEXT,
-    pieces TEXT, metadata_status TEXT, properties_status TEXT,
-    depth TEXT, verdict TEXT, crc64 BLOB, content_md5 BLOB, sha256 BLOB
-);
-CREATE TABLE piece (
-    seq INTEGER NOT NULL, ordinal INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL,
-    id TEXT, md5 BLOB, PRIMARY KEY (seq, ordinal)
-) WITHOUT ROWID;
-CREATE INDEX item_way ON item (state, first_offset, seq);
-CREATE INDEX item_blob ON item (blob);
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +54,6 @@ class SideRow:
     kind: str
     status: SideFileStatus | None
     fields: Mapping[str, str] | None
-
-
-def _text(value: str) -> bytes:
-    return value.encode("utf-8", "surrogatepass")
-
-
-def _from_text(value: bytes) -> str:
-    return value.decode("utf-8", "surrogatepass")
 
 
 class Journal:
@@ -95,14 +73,14 @@ class Journal:
             raise StateUnusable(f"the journal {path.name} cannot be opened: {error}") from error
 
     def _open(self, path: Path) -> sqlite3.Connection:
-        wanted = {**self._identity, "schema": str(SCHEMA_VERSION)}
+        wanted = {**self._identity, "schema": FORMAT}
         found = _reopen(path, wanted)
         if found is not None:
             return found
         for leftover in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
             leftover.unlink(missing_ok=True)
         db = _connect(path)
-        db.executescript(_SCHEMA)
+        db.executescript(SCHEMA)
         with db:
             db.executemany("INSERT INTO meta VALUES (?, ?)", wanted.items())
         return db
@@ -126,59 +104,71 @@ class Journal:
         return str(row[0]) if row else None
 
     def begin_inventory(self) -> None:
-        """Forget an inventory that was cut short."""
+        """Forget an inventory that was cut short.
+
+        Until ``finish_inventory`` nothing waits for the disk: what a power loss takes is listed again.
+        """
+        self._db.execute("PRAGMA synchronous = NORMAL")
         with self._db:
-            for table in ("side", "item", "piece"):
+            for table in ("side", "item", "outcome", "piece"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - the names stand above
 
     def finish_inventory(self) -> None:
-        """Settle blobs that two files would fight for, then mark the inventory complete."""
+        """Settle blobs that two files would fight for, then mark the inventory complete, durably."""
+        self._db.execute("PRAGMA synchronous = FULL")
+        twice = self._db.execute("SELECT 1 FROM item GROUP BY blob HAVING count(*) > 1 LIMIT 1").fetchone()
         with self._db:
-            self._db.execute(
-                """UPDATE item SET state = ?, blob_status = ?, disposition_status = ?, final_blob = blob,
-                       note = 'another file of this drive goes to the same blob'
-                   WHERE state = ? AND disposition != ? AND EXISTS (
-                       SELECT 1 FROM item AS other WHERE other.blob = item.blob AND other.seq < item.seq)""",
-                (
-                    ItemState.FAILED,
-                    BlobStatus.FAILED,
-                    DispositionStatus.CANCELLED,
-                    ItemState.PENDING,
-                    Disposition.RENAME,
-                ),
-            )
+            if twice is not None:
+                self._settle_rivals()
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('inventory', 'complete')")
+
+    def _settle_rivals(self) -> None:
+        """Of several files for one blob the first goes there."""
+        self._db.execute("CREATE INDEX rival ON item (blob)")
+        self._settle_pending(
+            ItemState.FAILED,
+            BlobStatus.FAILED,
+            "another file of this drive goes to the same blob",
+            f"""disposition != {number(Disposition.RENAME)} AND EXISTS (
+                SELECT 1 FROM item AS other WHERE other.blob = item.blob AND other.seq < item.seq)""",  # noqa: S608
+        )
+        self._db.execute("DROP INDEX rival")
 
     def add(self, items: Iterable[tuple[Item, Outcome | None]]) -> None:
         """Items with their outcome, if it is known already. One transaction."""
         found = list(items)
         with self._db:
-            self._db.executemany(_INSERT_ITEM, (_item_columns(item) for item, _ in found))
+            self._db.executemany(INSERT_ITEM, (item_row(item) for item, _ in found))
             self._db.executemany(
                 "INSERT INTO piece VALUES (?,?,?,?,?,?)",
-                (
-                    (item.seq, p.ordinal, p.offset, p.length, p.id, p.md5)
-                    for item, _ in found
-                    for p in item.pieces or ()
-                ),
+                ((item.seq, *piece) for item, _ in found for piece in item.pieces or ()),
             )
             self._db.executemany(
-                _SETTLE, (_outcome_columns(known) for _, known in found if known is not None)
+                INSERT_OUTCOME, (outcome_row(known) for _, known in found if known is not None)
             )
+
+    def add_files(self, files: FoundFiles, disposition: Disposition) -> None:
+        """As ``add``, of many ordinary files at once, none of which has an outcome."""
+        with self._db:
+            self._db.executemany(INSERT_ITEM, files.rows(disposition))
 
     def record(self, outcomes: Iterable[Outcome]) -> None:
         """Outcomes of items. One transaction, durable when it returns."""
         with self._db:
-            self._db.executemany(_SETTLE, map(_outcome_columns, outcomes))
+            self._db.executemany(INSERT_OUTCOME, map(outcome_row, outcomes))
 
     def close_pending(self, state: ItemState, status: BlobStatus, note: str) -> None:
         """Whatever has no outcome yet gets this one."""
         with self._db:
-            self._db.execute(
-                """UPDATE item SET state=?, blob_status=?, disposition_status=?, final_blob=blob, note=?
-                   WHERE state=?""",
-                (state, status, DispositionStatus.CANCELLED, note, ItemState.PENDING),
-            )
+            self._settle_pending(state, status, note, "1")
+
+    def _settle_pending(self, state: ItemState, status: BlobStatus, note: str, which: str) -> None:
+        self._db.execute(
+            f"""INSERT INTO outcome (seq, state, blob_status, disposition_status, final_blob, note)
+                SELECT seq, ?, ?, ?, blob, ? FROM item
+                WHERE NOT EXISTS (SELECT 1 FROM outcome WHERE outcome.seq = item.seq) AND {which}""",  # noqa: S608
+            (number(state), number(status), number(DispositionStatus.CANCELLED), note),
+        )
 
     def pending(self, after: tuple[int, int] = (-1, -1), *, overwriting: bool | None = None) -> list[Item]:
         """The next items without an outcome, in the order in which they lie on the drive.
@@ -186,20 +176,26 @@ class Journal:
         ``after`` is (first_offset, seq) of the last one seen. ``overwriting`` chooses by whether the
         disposition is overwrite; None takes all.
         """
-        kinds = {None: (0, 1), True: (1, 1), False: (0, 0)}[overwriting]
-        rows = self._db.execute(
-            f"""SELECT {_ITEM} FROM item WHERE state = ? AND (first_offset, seq) > (?, ?)
-                AND (disposition = ?) IN (?, ?)
-                ORDER BY first_offset, seq LIMIT {PAGE_ROWS}""",  # noqa: S608 - constants
-            (ItemState.PENDING, *after, Disposition.OVERWRITE, *kinds),
-        )
+        kinds = (False, True) if overwriting is None else (overwriting,)
+        rows = [row for kind in kinds for row in self._pending_rows(after, overwriting=kind)]
+        if len(kinds) > 1:
+            rows = sorted(rows, key=_way)[:PAGE_ROWS]
         return [item for item, _ in self._bounded(rows)]
 
-    def _bounded(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Item, tuple[Any, ...]]]:
+    def _pending_rows(self, after: tuple[int, int], *, overwriting: bool) -> list[Row]:
+        return self._db.execute(
+            f"""SELECT {ITEM_COLUMNS} FROM item INDEXED BY item_way
+                WHERE overwrites = ? AND (first_offset, seq) > (?, ?)
+                AND NOT EXISTS (SELECT 1 FROM outcome WHERE outcome.seq = item.seq)
+                ORDER BY first_offset, seq LIMIT {PAGE_ROWS}""",  # noqa: S608 - constants
+            (overwriting, *after),
+        ).fetchall()
+
+    def _bounded(self, rows: Iterable[Row]) -> Iterator[tuple[Item, Row]]:
         """Items of a page, which ends early where they have many pieces or lie in many."""
         pieces = 0
         for row in rows:
-            item = self._item(row)
+            item = item_of(row, self._pieces(row[0]) if row[_LISTED] else None)
             yield item, row
             pieces += len(item.pieces or ()) + (len(item.stream.extents) if item.stream else 0)
             if pieces > PAGE_PIECES:
@@ -210,51 +206,39 @@ class Journal:
 
         ``findings``: without what was made under its own name and verified as asked.
         """
-        which = _FINDINGS if findings else "1"
+        which = FINDINGS if findings else "1"
         seq, found = -1, True
         while found:
             found = False
             rows = self._db.execute(
-                f"""SELECT {_ITEM}, {_OUTCOME} FROM item WHERE seq > ? AND state != ? AND {which}
-                    ORDER BY seq LIMIT {PAGE_ROWS}""",  # noqa: S608 - constants
-                (seq, ItemState.PENDING),
+                f"""SELECT {ITEM_COLUMNS}, {OUTCOME_COLUMNS}
+                    FROM outcome CROSS JOIN item ON item.seq = outcome.seq
+                    WHERE outcome.seq > ? AND {which}
+                    ORDER BY outcome.seq LIMIT {PAGE_ROWS}""",  # noqa: S608 - constants
+                (seq,),
             )
             for item, row in list(self._bounded(rows)):
-                yield item, _outcome(row)
+                yield item, outcome_of(row, item)
                 seq, found = item.seq, True
-
-    def _item(self, row: tuple[Any, ...]) -> Item:
-        seq, path, blob, kind, length, disposition, stream = row[:7]
-        side, listed = row[11:13]
-        return Item(
-            seq=seq,
-            file_path=_from_text(path),
-            blob=_from_text(blob),
-            type=BlobType(kind),
-            length=length,
-            disposition=Disposition(disposition),
-            stream=StreamRef.from_json(json.loads(stream)) if stream else None,
-            facts=FileFacts(*row[7:11]),
-            side=SideFiles(*json.loads(side)),
-            pieces=self._pieces(seq) if listed else None,
-        )
 
     def _pieces(self, seq: int) -> tuple[Piece, ...]:
         rows = self._db.execute(
             "SELECT ordinal, offset, length, id, md5 FROM piece WHERE seq = ? ORDER BY ordinal", (seq,)
         )
-        return tuple(Piece(*row) for row in rows)
+        return tuple(map(Piece._make, rows))
 
     def tally(self) -> Tally:
         """The books, counted afresh."""
         counts = {
-            state: Count(files, size)
+            code_of(ItemState, state): Count(files, size)
             for state, files, size in self._db.execute(
-                "SELECT state, count(*), sum(length) FROM item GROUP BY state"
+                """SELECT state, count(*), sum(length) FROM outcome CROSS JOIN item ON item.seq = outcome.seq
+                   GROUP BY state"""
             )
         }
+        discovered = self._db.execute("SELECT count(*), ifnull(sum(length), 0) FROM item").fetchone()
         return Tally(
-            discovered=sum(counts.values(), Count()),
+            discovered=Count(*discovered),
             done=counts.get(ItemState.DONE, Count()),
             failed=counts.get(ItemState.FAILED, Count()),
             skipped=counts.get(ItemState.SKIPPED, Count()),
@@ -263,25 +247,29 @@ class Journal:
     def unread(self, after: int = -1) -> list[Item]:
         """The next items that failed because bytes of theirs could not be read; ``after`` is a ``seq``."""
         rows = self._db.execute(
-            f"""SELECT {_ITEM} FROM item
-               WHERE seq > ? AND state = ? AND (blob_status = ? OR pieces LIKE ?)
-               ORDER BY seq LIMIT {PAGE_ROWS}""",  # noqa: S608 - constants
-            (after, ItemState.FAILED, BlobStatus.IO_FAILED, f'%"{ChunkStatus.IO_FAILED}"%'),
+            f"""SELECT {ITEM_COLUMNS} FROM outcome CROSS JOIN item ON item.seq = outcome.seq
+               WHERE outcome.seq > ? AND state = ? AND (blob_status = ? OR pieces LIKE ?)
+               ORDER BY outcome.seq LIMIT {PAGE_ROWS}""",  # noqa: S608 - constants
+            (after, number(ItemState.FAILED), number(BlobStatus.IO_FAILED), f'%"{ChunkStatus.IO_FAILED}"%'),
         )
         return [item for item, _ in self._bounded(rows)]
 
     def has_any(self, status: DispositionStatus) -> bool:
         """Whether the disposition of some blob ended so."""
-        row = self._db.execute("SELECT 1 FROM item WHERE disposition_status = ? LIMIT 1", (status,))
+        row = self._db.execute(
+            "SELECT 1 FROM outcome WHERE disposition_status = ? LIMIT 1", (number(status),)
+        )
         return row.fetchone() is not None
 
     def verified(self) -> VerifiedCounts:
         """Files by what their verification found, counted afresh."""
         counts: dict[str, int] = {}
         for depth, verdict, files in self._db.execute(
-            "SELECT depth, verdict, count(*) FROM item WHERE verdict IS NOT NULL GROUP BY depth, verdict"
+            """SELECT depth, verdict, count(*) FROM outcome WHERE verdict IS NOT NULL
+               GROUP BY depth, verdict"""
         ):
-            key = depth if verdict == Verdict.MATCH else verdict
+            found = code_of(Verdict, verdict)
+            key = str(code_of(Depth, depth) if found is Verdict.MATCH else found)
             counts[key] = counts.get(key, 0) + files
         return VerifiedCounts(**counts)
 
@@ -289,10 +277,10 @@ class Journal:
         """The number of a side file, new or known."""
         with self._db:
             self._db.execute(
-                "INSERT OR IGNORE INTO side (path, md5, kind) VALUES (?, ?, ?)", (_text(path), md5, kind)
+                "INSERT OR IGNORE INTO side (path, md5, kind) VALUES (?, ?, ?)", (text_bytes(path), md5, kind)
             )
         row = self._db.execute(
-            "SELECT id FROM side WHERE path = ? AND md5 = ? AND kind = ?", (_text(path), md5, kind)
+            "SELECT id FROM side WHERE path = ? AND md5 = ? AND kind = ?", (text_bytes(path), md5, kind)
         ).fetchone()
         return int(row[0])
 
@@ -320,57 +308,12 @@ class Journal:
             )
 
 
-_ITEM = (
-    "seq, file_path, blob, type, length, disposition, stream, modified, changed, created, attributes, "
-    "side, listed"
-)
-_OUTCOME = (
-    "state, blob_status, disposition_status, final_blob, note, pieces, metadata_status, properties_status, "
-    "depth, verdict, crc64, content_md5, sha256"
-)
-
-_FINDINGS = f"""NOT (state = '{ItemState.DONE}' AND blob_status = '{BlobStatus.COMPLETED}'
-    AND disposition_status IN ('{DispositionStatus.CREATED}', '{DispositionStatus.OVERWRITTEN}')
-    AND verdict IS '{Verdict.MATCH}')"""
-_INSERT_ITEM = """INSERT INTO item (seq, file_path, blob, type, length, disposition, stream, first_offset,
-    modified, changed, created, attributes, side, listed, state) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"""
-_SETTLE = """UPDATE item SET state=?, blob_status=?, disposition_status=?, final_blob=?, note=?, pieces=?,
-    metadata_status=?, properties_status=?, depth=?, verdict=?, crc64=?, content_md5=?, sha256=?
-    WHERE seq=?"""
-_NO_SIDE = SideFiles()
+_LISTED, _FIRST_OFFSET = 5, 7
+"""Where they stand in ``ITEM_COLUMNS``."""
 
 
-def _item_columns(item: Item) -> tuple[Any, ...]:
-    stream, side = item.stream, item.side
-    return (
-        item.seq,
-        _text(item.file_path),
-        _text(item.blob),
-        item.type,
-        item.length,
-        item.disposition,
-        json.dumps(stream.to_json()) if stream is not None else None,
-        stream.first_offset if stream is not None else 0,
-        *item.facts,
-        "[]" if side == _NO_SIDE else json.dumps(astuple(side)),
-        item.pieces is not None,
-        ItemState.PENDING,
-    )
-
-
-def _outcome_columns(outcome: Outcome) -> tuple[Any, ...]:
-    return (
-        outcome.state,
-        outcome.blob_status,
-        outcome.disposition_status,
-        _text(outcome.final_blob),
-        outcome.note,
-        json.dumps(dict(outcome.pieces)) if outcome.pieces else None,
-        outcome.metadata_status,
-        outcome.properties_status,
-        *_verified_columns(outcome.verified),
-        outcome.seq,
-    )
+def _way(row: Row) -> tuple[int, int]:
+    return row[_FIRST_OFFSET], row[0]
 
 
 def is_damage(error: Exception) -> bool:
@@ -418,43 +361,11 @@ def _connect(path: Path) -> sqlite3.Connection:
     return db
 
 
-def _outcome(row: tuple[Any, ...]) -> Outcome:
-    state, status, disposition, final, note, pieces, metadata, properties = row[13:21]
-    return Outcome(
-        seq=row[0],
-        state=ItemState(state),
-        blob_status=BlobStatus(status),
-        disposition_status=DispositionStatus(disposition),
-        final_blob=_from_text(final),
-        note=note or "",
-        pieces={int(key): ChunkStatus(value) for key, value in json.loads(pieces or "{}").items()},
-        metadata_status=SideFileStatus(metadata) if metadata else None,
-        properties_status=SideFileStatus(properties) if properties else None,
-        verified=_verified(*row[21:26]),
-    )
-
-
-def _verified_columns(verified: Verified | None) -> tuple[str | bytes | None, ...]:
-    if verified is None:
-        return (None,) * 5
-    crc64 = verified.crc64.to_bytes(8, "big") if verified.crc64 is not None else None
-    return verified.depth, verified.verdict, crc64, verified.content_md5, verified.sha256
-
-
-def _verified(
-    depth: str | None, verdict: str | None, crc64: bytes | None, md5: bytes | None, sha256: bytes | None
-) -> Verified | None:
-    if depth is None or verdict is None:
-        return None
-    whole = int.from_bytes(crc64, "big") if crc64 is not None else None
-    return Verified(Depth(depth), Verdict(verdict), whole, md5, sha256)
-
-
 def _side(row: tuple[int, bytes, bytes, str, str | None, str | None]) -> SideRow:
     number, path, md5, kind, status, fields = row
     return SideRow(
         number,
-        _from_text(path),
+        text_of(path),
         md5,
         kind,
         SideFileStatus(status) if status else None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import random
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -123,7 +122,7 @@ async def test_a_block_may_take_the_whole_ring_and_none_may_take_more(tmp_path: 
     store = MemoryBlobStore()
     files = {0: _bytes(1, 65 * MIB)}
     items = [_item(0, "box/large.bin", files[0], Disposition.NO_OVERWRITE)]
-    items = [replace(items[0], pieces=None)]
+    items = [items[0]._replace(pieces=None)]
     (outcome,) = await move(tmp_path / "fits", items, files, store, block_bytes=32 * MIB)
     assert outcome.state is ItemState.DONE
     (outcome,) = await move(tmp_path / "does not", items, files, MemoryBlobStore(), block_bytes=33 * MIB)

@@ -505,7 +505,7 @@ async def _with_promise(
         journal.record_side(number, SideFileStatus.COMPLETED, {"content_md5": promised.hex()})
         assert number == 1
 
-    promising = replace(item, side=SideFiles(properties=1))
+    promising = item._replace(side=SideFiles(properties=1))
     (outcome,) = await move(folder, [promising], {1: data}, store, treatment or Treatment(), prepare=prepare)
     return outcome
 
@@ -582,7 +582,7 @@ async def _attributes_of(tmp_path: Path, item: Item, data: bytes) -> tuple[dict[
 async def test_what_does_not_fit_into_metadata_is_left_out_largest_first_and_told(tmp_path: Path) -> None:
     item, data = _file(1, 10)
     facts = FileFacts(132_000_000_000_000_001, 0, 133_000_000_000_000_000, 0x22)
-    long = replace(item, file_path="\\" + "漢" * 1000, facts=facts)
+    long = item._replace(file_path="\\" + "漢" * 1000, facts=facts)
     metadata, outcome = await _attributes_of(tmp_path, long, data)
     assert metadata.keys() == {"ingestid", "mtime", "btime", "ntfsattributes"}
     assert metadata["mtime"] == "2019-04-17T18:40:00.0000001Z"
@@ -593,6 +593,6 @@ async def test_what_does_not_fit_into_metadata_is_left_out_largest_first_and_tol
 
 async def test_a_name_with_half_a_character_is_told_by_the_blobs_own_name_alone(tmp_path: Path) -> None:
     item, data = _file(1, 10)
-    metadata, outcome = await _attributes_of(tmp_path, replace(item, file_path="\\a\ud800"), data)
+    metadata, outcome = await _attributes_of(tmp_path, item._replace(file_path="\\a\ud800"), data)
     assert metadata.keys() == {"ingestid"}
     assert outcome.state is ItemState.DONE

@@ -18,9 +18,9 @@ from agent.model.codes import (
 )
 from agent.model.tally import Count, Tally
 from agent.model.verification import Depth, Verdict, Verified
-from agent.transfer.items import FileFacts, Item, ItemState, Outcome, Piece, SideFiles
+from agent.transfer.items import NO_FACTS, FileFacts, Item, ItemState, Outcome, Piece, SideFiles
 from agent.transfer.journal import Journal
-from agent.volume.ntfs import StreamRef
+from agent.volume.ntfs import StreamKind, StreamRef
 
 IDENTITY = {"job": "job", "serial": "S1", "volume": "00FF"}
 
@@ -162,6 +162,85 @@ def test_a_file_that_is_no_journal_is_replaced_for_it_is_a_cache(tmp_path: Path)
     assert Journal(path, IDENTITY).tally() == Tally()
 
 
+def test_a_journal_of_another_schema_is_replaced_for_it_is_a_cache(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
+        db.execute("CREATE TABLE item (seq INTEGER PRIMARY KEY, state TEXT)")
+        db.executemany(
+            "INSERT INTO meta VALUES (?, ?)",
+            [*IDENTITY.items(), ("schema", "2"), ("inventory", "complete")],
+        )
+    db.close()
+    journal = Journal(path, IDENTITY)
+    assert not journal.is_complete
+    journal.add([(_item(0), None)])
+    assert journal.tally().discovered.files == 1
+
+
+STREAMS = {
+    "resident": StreamRef(5, 1, "", StreamKind.RESIDENT, 7, 7, 0, (), None, 1024),
+    "empty": StreamRef(5, 1, "", StreamKind.RESIDENT, 0, 0, 0, (), None, 1024),
+    "large": StreamRef(
+        (1 << 48) - 1, 65535, "", StreamKind.PLAIN, 1 << 62, 5, 0, ((4096, 1 << 62),), None, 4096
+    ),
+    "named": StreamRef(5, 1, "ads", StreamKind.PLAIN, 10, 10, 0, ((4096, 4096),), None, 4096),
+    "of two extents": StreamRef(
+        5, 1, "", StreamKind.PLAIN, 8192, 8192, 0, ((8192, 4096), (4096, 4096)), None, 8192
+    ),
+    "with a hole": StreamRef(
+        5, 1, "", StreamKind.SPARSE, 8192, 8192, 0, ((None, 4096), (4096, 4096)), None, 512
+    ),
+    "compressed": StreamRef(
+        5, 1, "", StreamKind.COMPRESSED, 10, 10, 65536, ((4096, 4096), (None, 61440)), None, 4096
+    ),
+    "unsupported": StreamRef(5, 1, "", StreamKind.PLAIN, 10, 10, 0, (), "it is encrypted", 512),
+    "elsewhere first": StreamRef(5, 1, "", StreamKind.PLAIN, 10, 10, 0, ((4096, 4096),), None, 512),
+}
+
+
+@pytest.mark.parametrize("stream", [*STREAMS.values(), None], ids=[*STREAMS, "none"])
+@pytest.mark.parametrize("facts", [NO_FACTS, FileFacts((1 << 63) - 1, 1, 2, 0xFFFF_FFFF)])
+@pytest.mark.parametrize("side", [SideFiles(), SideFiles(properties=7)])
+def test_every_kind_of_stream_comes_back_as_it_was(
+    journal: Journal, stream: StreamRef | None, facts: FileFacts, side: SideFiles
+) -> None:
+    item = _item(0, stream=stream, facts=facts, side=side)
+    journal.add([(item, None)])
+    assert journal.pending() == [item]
+
+
+def test_pages_follow_each_other_whatever_the_disposition(journal: Journal) -> None:
+    kinds = [Disposition.OVERWRITE, Disposition.NO_OVERWRITE, Disposition.RENAME]
+    journal.add([(_item(seq, seq * 4096, disposition=kinds[seq % 3]), None) for seq in range(1500)])
+    seen, after = [], (-1, -1)
+    while page := journal.pending(after):
+        assert page[-1].stream is not None
+        seen += [item.seq for item in page]
+        after = page[-1].stream.first_offset, page[-1].seq
+    assert seen == list(range(1500))
+    overwriting = journal.pending(overwriting=True)
+    assert {item.disposition for item in overwriting} == {Disposition.OVERWRITE}
+    assert [item.seq for item in journal.pending(overwriting=False)][:2] == [1, 2]
+
+
+def test_an_outcome_that_is_told_again_replaces_the_one_before(journal: Journal) -> None:
+    journal.add([(_item(0), None)])
+    journal.record([_done(0)])
+    again = Outcome(
+        0, ItemState.FAILED, BlobStatus.LEASE_PRESENT, DispositionStatus.CANCELLED, "box/0", "a lease"
+    )
+    journal.record([again])
+    assert [found for _, found in journal.outcomes()] == [again]
+    assert journal.tally() == Tally(discovered=Count(1, 10), failed=Count(1, 10))
+
+
+def test_the_blob_of_an_outcome_is_told_even_where_it_is_another_one(journal: Journal) -> None:
+    renamed = Outcome(0, ItemState.DONE, BlobStatus.COMPLETED, DispositionStatus.RENAMED, "box/0 (2)")
+    journal.add([(_item(0), renamed), (_item(1), _done(1))])
+    assert [found.final_blob for _, found in journal.outcomes()] == ["box/0 (2)", "box/1"]
+
+
 def test_a_place_that_cannot_be_written_is_the_stations_trouble(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StateUnusable, match="journal"):
@@ -195,6 +274,6 @@ def test_it_survives_the_loss_of_its_process(tmp_path: Path) -> None:
     journal = Journal(path, IDENTITY)
     journal.add([(_item(0), _done(0))])
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as other:
-        assert other.execute("SELECT count(*) FROM item WHERE state = 'done'").fetchone() == (1,)
+        assert other.execute("SELECT count(*) FROM outcome").fetchone() == (1,)
     other.close()
     journal.close()

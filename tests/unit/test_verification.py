@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +17,7 @@ from agent.transfer.verify import NO_HASHES, check_of
 
 NONE = BlobAttributes()
 PLAIN = Item(0, "\\a", "box/a", BlobType.BLOCK, 8, Disposition.RENAME, None)
-LISTED = replace(PLAIN, pieces=(Piece(0, 0, 8, "AAAA", b"\1" * 16),))
+LISTED = PLAIN._replace(pieces=(Piece(0, 0, 8, "AAAA", b"\1" * 16),))
 MARK = marker("job", "S1", "00FF", 0, "\\a")
 
 
@@ -94,7 +92,7 @@ def test_a_promised_md5_is_computed_though_the_job_asks_for_none() -> None:
 
 
 def test_page_blobs_have_no_hash_of_the_whole() -> None:
-    item = replace(LISTED, type=BlobType.PAGE)
+    item = LISTED._replace(type=BlobType.PAGE)
     check = check_of(
         item, Treatment(content_md5=True, sha256=True), MARK, BlobAttributes(content_md5=b"\2" * 16)
     )

@@ -24,6 +24,7 @@ from agent.blobs.crc64 import crc64 as crc64_of
 from agent.blobs.crc64 import header
 from agent.blobs.entra import Tokens
 from agent.blobs.store import Body, NewBlob
+from agent.blobs.traffic import Traffic
 from agent.blobs.wire.answer import Answer
 from agent.blobs.wire.dial import Route, dial, tls_context
 from agent.blobs.wire.heads import CRC64_HEADER, Heads, block_list
@@ -156,6 +157,10 @@ class AzureBlobStore(SdkBlobStore):
         await self._authorize()
         head = self._heads.put_page(name, offset, rules.body_length(body), crc64)
         _check_echo(name, await self._sent(name, head, body), crc64)
+
+    def traffic(self) -> Traffic:
+        """See ``agent.blobs.traffic``; of the writes."""
+        return self._pool.traffic()
 
     async def close(self) -> None:
         """Let go of connections. Idempotent."""

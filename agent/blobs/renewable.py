@@ -7,6 +7,7 @@ from contextlib import aclosing
 from typing import TypeVar
 
 from agent.blobs.store import BlobProperties, BlobStore, Body, NewBlob
+from agent.blobs.traffic import Traffic, traffic_of
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.identity import ContainerName
 from agent.model.secrets import Secret
@@ -109,6 +110,10 @@ class RenewableStore:
         async with aclosing(self._each(lambda store: store.names(container, prefix))) as names:
             async for name in names:
                 yield name
+
+    def traffic(self) -> Traffic | None:
+        """Of the store in use, if it tells; see ``agent.blobs.traffic``."""
+        return traffic_of(self._now.store)
 
     async def close(self) -> None:
         """Let go of connections, also of those that calls still use. Idempotent."""

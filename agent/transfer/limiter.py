@@ -50,6 +50,11 @@ class Limiter:
         """Whether requests wait for others to end, or for the account's pause."""
         return bool(self._waiters)
 
+    @property
+    def under_way(self) -> int:
+        """Requests of this drive that have begun and not ended."""
+        return self._under_way
+
     async def enter(self) -> float:
         """Wait for a turn; gives the time at which it began, for ``leave``.
 

@@ -61,6 +61,11 @@ class ReaderLink:
         self._lost: IngestError | None = None
         self._gone = asyncio.Event()
 
+    @property
+    def filling(self) -> int:
+        """Fills that the reader owes."""
+        return len(self._fills)
+
     async def listen(self) -> None:
         """Take the reader's messages until it is gone; to run beside everything else."""
         try:

@@ -101,7 +101,8 @@ class UploadOrder:
 
     ``journal`` is a file and ``spool`` a folder of this drive alone; ``board`` is the station's file of
     shared limits (see ``agent.transfer.board``), None: shared with nobody. ``give_up_after_s`` bounds how
-    long an unreachable store is waited for before the transfer pauses.
+    long an unreachable store is waited for before the transfer pauses. ``reader_pid`` is the process that
+    reads, where it is one.
     """
 
     job: JobName
@@ -123,6 +124,7 @@ class UploadOrder:
     give_up_after_s: float
     treatment: Treatment = AS_USUAL
     board: Path | None = None
+    reader_pid: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Holds the store's credential in the clear: for a pipe only."""
@@ -146,6 +148,7 @@ class UploadOrder:
             "give_up_after_s": self.give_up_after_s,
             "treatment": self.treatment.to_json(),
             "board": str(self.board) if self.board else None,
+            "reader_pid": self.reader_pid,
         }
 
     @classmethod
@@ -171,4 +174,5 @@ class UploadOrder:
             give_up_after_s=value["give_up_after_s"],
             treatment=Treatment.from_json(value["treatment"]),
             board=Path(value["board"]) if value["board"] else None,
+            reader_pid=value["reader_pid"],
         )

@@ -38,6 +38,11 @@ class Pace:
         return "cap" if self._meter.is_holding_up else None
 
     @property
+    def under_way(self) -> int:
+        """Requests of this drive that have begun and not ended."""
+        return self._limiter.under_way
+
+    @property
     def limit(self) -> int:
         """Requests at once that the whole account bears, as far as it is known; 0 while there is no limit."""
         return self._limiter.limit

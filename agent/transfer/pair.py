@@ -16,6 +16,7 @@ import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,8 @@ class Pair:
             theirs.close()
             ring.close()
         assert sending.stdin is not None
-        sending.stdin.write(json.dumps(upload.to_json()).encode("ascii") + b"\n")
+        order = replace(upload, reader_pid=reading.pid)
+        sending.stdin.write(json.dumps(order.to_json()).encode("ascii") + b"\n")
         return cls(reading, sending)
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:

@@ -80,6 +80,10 @@ class Patience:
         self._untold = 0
         self.waiting_for: str | None = None
         """What is being waited for, for the screen; None in good weather."""
+        self.pausing = 0
+        """Calls that wait before they try again."""
+        self.is_throttled = False
+        """Whether the last thing that hindered a call was that the service had no room."""
         self.cut_requests = 0
         """Requests that were cut by their deadline."""
         self.throttled_requests = 0
@@ -106,6 +110,23 @@ class Patience:
                 return answer
             await self._pause(tries.pause)
             tries.pause = min(tries.pause * 2, LONGEST_PAUSE_S)
+
+    async def attempt(
+        self, request: Callable[[], Awaitable[T]], body_bytes: int, longest_s: float
+    ) -> T | None:
+        """The answer to a request that may as well not be made: None when it is cut after ``longest_s``.
+
+        It says nothing of the weather, which is heard of by whoever asks again.
+        """
+        begun = await self._pace.begin(body_bytes)
+        try:
+            async with asyncio.timeout(longest_s):
+                return await request()
+        except TimeoutError:
+            self.cut_requests += 1
+            return None
+        finally:
+            self._pace.end(begun)
 
     async def _once(
         self, request: Callable[[], Awaitable[T]], body_bytes: int, begun: float, tries: _Tries
@@ -160,6 +181,7 @@ class Patience:
 
     def _notice(self, error: IngestError) -> None:
         self.waiting_for = error.detail
+        self.is_throttled = isinstance(error, StoreThrottled)
         self._untold += 1
         if _now() - self._told_at < TELL_EVERY_S:
             return
@@ -169,10 +191,13 @@ class Patience:
 
     async def _pause(self, seconds: float) -> None:
         jittered = seconds * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, no secret
+        self.pausing += 1
         try:
             await asyncio.wait_for(self._hurry.wait(), jittered)
         except TimeoutError:
             return
+        finally:
+            self.pausing -= 1
 
 
 def _now() -> float:

@@ -36,6 +36,7 @@ from agent.transfer.board import Board
 from agent.transfer.books import Books
 from agent.transfer.events import Tell, emit, error_fields, tally_fields
 from agent.transfer.frames import Message
+from agent.transfer.gauge import Gauge
 from agent.transfer.items import Item, ItemState, marker
 from agent.transfer.journal import Journal, is_damage
 from agent.transfer.link import ReaderLink
@@ -82,6 +83,7 @@ class Uploader:
             renewal=renewal,
         )
         self._sender = Sender(store, self._patience, order.connections)
+        self._gauge = Gauge(link, store, self._pace, self._patience, order.connections, order.reader_pid)
         self._reporter = Reporter(order.job, order.serial, order.diagnostics, order.spool, order.block_bytes)
         self._is_resume = order.journal.exists()
         self._journal: Journal | None = None
@@ -207,6 +209,7 @@ class Uploader:
             stop=self.stop,
             treatment=order.treatment,
         )
+        gauging = asyncio.create_task(self._gauge.keep())
         keeper = asyncio.create_task(books.keep())
         keeper.add_done_callback(self._stop_if_failed)
         try:
@@ -214,6 +217,7 @@ class Uploader:
         except BaseExceptionGroup as group:
             raise _first_of_tree(group) from None
         finally:
+            gauging.cancel()
             keeper.cancel()
             with suppress(asyncio.CancelledError):
                 await keeper
@@ -251,8 +255,11 @@ class Uploader:
             "progress",
             percent=percent,
             waiting=self._patience.waiting_for,
-            limited_by=self._pace.limited_by,
+            limited_by=self._gauge.named,
+            waited=self._gauge.percents,
             limit=self._pace.limit,
+            cut_requests=self._patience.cut_requests,
+            throttled_requests=self._patience.throttled_requests,
             **tally_fields(tally),
         )
 

@@ -27,10 +27,19 @@ JOIN_BYTES = 32 << 10
 """Over TLS, up to here one record and one system call are cheaper than no copy."""
 
 
-_TCP_INFO_BYTES = 128
+_TCP_INFO_BYTES = 152
 _BYTES_ACKED = struct.Struct("=Q")
 _BYTES_ACKED_AT = 120
 """Of struct tcp_info (linux/tcp.h): tcpi_bytes_acked."""
+_UNACKED = struct.Struct("=I")
+_UNACKED_AT = 24
+"""tcpi_unacked, in segments."""
+_UNSENT_AND_ROUND_TRIP = struct.Struct("=II")
+_UNSENT_AND_ROUND_TRIP_AT = 144
+"""tcpi_notsent_bytes and tcpi_min_rtt, the latter in µs."""
+_LAST_SEGMENTS = 2
+"""A receiver may hold back its word of the last ones until it has something to say."""
+_UNKNOWN = 0xFFFFFFFF
 
 
 class Connection:
@@ -48,6 +57,8 @@ class Connection:
         self.is_cut = False
         self.is_spent = False
         """Nothing more can be sent on it."""
+        self.is_sending = False
+        """What is to be sent was not all given to the kernel yet."""
 
     def is_stale(self) -> bool:
         """Something came since the last answer, which can only be its end."""
@@ -59,11 +70,12 @@ class Connection:
         No view of ``body`` is left over when it ends, however it ends. Raises NoAnswer, BrokenOff and
         BadAnswer.
         """
-        self.is_spent = True
+        self.is_spent = self.is_sending = True
         try:
             early = self._send(head, body)
         except OSError as trouble:
             early = self._last_words(why(trouble))
+        self.is_sending = False
         if early is not None:
             return _no(early)
         answer = self._answer()
@@ -79,6 +91,19 @@ class Connection:
             return 0
         acked: int = _BYTES_ACKED.unpack_from(info, _BYTES_ACKED_AT)[0]
         return acked
+
+    def line(self) -> tuple[bool, float]:
+        """Whether bytes are on their way that did not arrive, and the shortest round trip seen, in s."""
+        try:
+            info = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+        except OSError:
+            return False, 0.0
+        if len(info) < _TCP_INFO_BYTES:
+            return False, 0.0
+        unacked = _UNACKED.unpack_from(info, _UNACKED_AT)[0]
+        unsent, round_trip_us = _UNSENT_AND_ROUND_TRIP.unpack_from(info, _UNSENT_AND_ROUND_TRIP_AT)
+        round_trip_s = round_trip_us / 1e6 if round_trip_us < _UNKNOWN else 0.0
+        return unsent > 0 or unacked > _LAST_SEGMENTS, round_trip_s
 
     def cut(self, reason: str) -> None:
         """End at once whatever is under way on it; what has arrived can still be read."""

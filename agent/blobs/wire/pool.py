@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 
+from agent.blobs.traffic import Traffic
 from agent.blobs.wire.answer import Answer
 from agent.blobs.wire.connection import Connection
 from agent.blobs.wire.trouble import NoAnswer, WireTrouble
@@ -82,6 +83,7 @@ class Pool:
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._busy: set[_Job] = set()
+        self._dialling = self._ended = 0
         self._done: deque[_Job] = deque()
         self._is_told = False
         self._open_jobs = 0
@@ -145,6 +147,25 @@ class Pool:
         for thread in self._threads:
             # One that waits for a name to be resolved cannot be hurried; it ends by itself.
             thread.join(max(0.0, deadline - time.monotonic()))
+
+    def traffic(self) -> Traffic:
+        """Where the requests stand. To be asked some times a second."""
+        with self._lock:
+            busy = [job.connection for job in self._busy if job.connection is not None]
+            dialling, ended = self._dialling, self._ended
+        lines = [connection.line() for connection in busy]
+        travelling = sum(is_moving for is_moving, _ in lines)
+        writing = sum(
+            connection.is_sending and not is_moving
+            for connection, (is_moving, _) in zip(busy, lines, strict=True)
+        )
+        return Traffic(
+            computing=max(0, self._open_jobs - len(busy) - dialling) + writing,
+            travelling=travelling + dialling,
+            awaiting=len(busy) - travelling - writing,
+            ended=ended,
+            round_trip_s=min((seconds for _, seconds in lines if seconds), default=0.0),
+        )
 
     # In the loop.
 
@@ -218,7 +239,7 @@ class Pool:
                 is_done = False
                 while not (is_done or job.is_dropped or self._is_closed):
                     if connection is None:
-                        connection = self._dial()
+                        connection = self._dialled()
                     is_done = self._try(job, request, connection)
                     if not is_done or connection.is_spent:
                         connection.close()
@@ -235,6 +256,15 @@ class Pool:
             connection.close()
             return None
         return connection
+
+    def _dialled(self) -> Connection:
+        with self._lock:
+            self._dialling += 1
+        try:
+            return self._dial()
+        finally:
+            with self._lock:
+                self._dialling -= 1
 
     def _try(self, job: _Job, request: Request, connection: Connection) -> bool:
         """One exchange; False when it is to be repeated on another connection, or was not wanted any more.
@@ -267,6 +297,7 @@ class Pool:
         with self._lock:
             job.connection = None
             self._busy.discard(job)
+            self._ended += 1
 
     def _tell(self, job: _Job) -> None:
         self._done.append(job)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import click
 
@@ -10,6 +11,7 @@ from agent.cli.context import Context, pass_context
 from agent.cli.signals import Stopper
 from agent.cli.sources import configured_source
 from agent.errors import ConfigInvalid
+from agent.station.notify import Notifier
 from agent.station.station import Station
 from agent.telemetry import open_log
 
@@ -20,10 +22,13 @@ from agent.telemetry import open_log
 def run(context: Context, as_json: bool) -> None:
     """Run the station: work every attached drive that a job waits for, until SIGTERM (then exit code 0).
 
-    Drives come from the [[image]] tables of the settings: a path and a serial each.
+    Drives are those of this machine with ``devices.udev``, and those of the [[image]] tables of the
+    settings: a path and a serial each.
     """
-    if not context.settings.images:
-        raise ConfigInvalid("no drive source is configured: add an [[image]] table with path and serial")
+    if not context.settings.images and not context.settings.devices.udev:
+        raise ConfigInvalid(
+            "no drive source is configured: set devices.udev, or add an [[image]] table with path and serial"
+        )
     context.check_store()
     asyncio.run(_run(context, as_json))
 
@@ -32,8 +37,14 @@ async def _run(context: Context, as_json: bool) -> None:
     settings = context.settings
     log = open_log(as_json=as_json)
     async with context.catalog() as catalog:
-        station = Station(catalog, configured_source(settings), settings, log, reload=context.reload)
+        source, notifier = configured_source(settings), Notifier.of(os.environ)
+        station = Station(catalog, source, settings, log, reload=context.reload, notifier=notifier)
         Stopper(station.stop)
-        log.info("station.started", store=settings.store.kind, sources=len(settings.images))
+        log.info(
+            "station.started",
+            store=settings.store.kind,
+            udev=settings.devices.udev,
+            images=len(settings.images),
+        )
         await station.run()
         log.info("station.stopped")

@@ -20,14 +20,17 @@ class ExpiryWatch:
         self._log = log
         self._told: tuple[datetime, int] | None = None
 
-    def look(self, credential: Secret | None, now: datetime) -> None:
-        """At ``now``, UTC. A credential that has no end, or is no SAS at all, is passed over."""
+    def look(self, credential: Secret | None, now: datetime) -> datetime | None:
+        """At ``now``, UTC; the end, or None for a credential that has none, or is no SAS at all."""
         try:
             ends = expiry_of(credential.reveal()) if credential is not None else None
         except ConfigInvalid:
-            return
-        if ends is None:
-            return
+            return None
+        if ends is not None:
+            self._tell(ends, now)
+        return ends
+
+    def _tell(self, ends: datetime, now: datetime) -> None:
         left = ends - now
         stage = sum(left <= warning for warning in WARNINGS) + (left <= timedelta())
         if not stage or (self._told is not None and self._told[0] == ends and self._told[1] >= stage):

@@ -6,9 +6,11 @@ import asyncio
 import signal
 import traceback
 from collections import Counter
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 
 from agent.blobs.opening import check_store
 from agent.catalog.catalog import Catalog
@@ -17,13 +19,20 @@ from agent.devices.source import Device, DeviceSource
 from agent.errors import ConfigInvalid, IngestError, MoveRefused, PolicyError
 from agent.station.expiry import ExpiryWatch
 from agent.station.intake import choose
+from agent.station.notify import Notifier
 from agent.station.reload import adopt
+from agent.station.view import View
 from agent.station.visit import Visit, Watcher
 from agent.telemetry import Log
 
 RECONCILE_EVERY_S = 2.0
 PAUSE_AFTER_CRASH_S = 30.0
 LOOK_AT_CREDENTIAL_EVERY_S = 60.0
+
+DRAIN_LOOK_EVERY_S = 5.0
+DRAIN_EXTENSION_S = 30.0
+DRAIN_AT_MOST_S = 300.0
+"""Longer than the visits' own deadlines together; a drain that hangs is left to the service manager."""
 
 
 class Station:
@@ -43,10 +52,16 @@ class Station:
         *,
         watch: Watcher = lambda event: None,
         reload: Callable[[], Settings] | None = None,
+        notifier: Notifier | None = None,
+        view: View | None = None,
     ) -> None:
-        """``reload`` reads the settings anew, in a thread; without it they stay as they are."""
+        """``reload`` reads the settings anew, in a thread; without it they stay as they are.
+
+        ``notifier`` is told how the station is, and ``view`` is kept for others to look at.
+        """
         self._catalog, self._source, self._settings = catalog, source, settings
         self._log, self._watch = log, watch
+        self._notifier, self._view = notifier or Notifier(None), view or View()
         self._visits: dict[str, tuple[Visit, asyncio.Task[None]]] = {}
         self._told: dict[str, str] = {}
         self._stopping = asyncio.Event()
@@ -72,26 +87,66 @@ class Station:
         hints = asyncio.create_task(self._follow_hints())
         async with asyncio.TaskGroup() as group:
             while not self._stopping.is_set():
-                try:
-                    await self._read_news()
-                    await self._look_at_credential()
-                    await self._reconcile(group)
-                except (IngestError, OSError) as error:
-                    self._log.error("reconcile.failed", error=type(error).__name__, detail=str(error))
+                await self._round(group)
                 await self._pause()
-            self._log.info("station.draining", drives=len(self._visits))
-            for visit, _ in self._visits.values():
-                visit.stop()
+            await self._drain()
         hints.cancel()
         with suppress(asyncio.CancelledError):
             await hints
+
+    @property
+    def settings(self) -> Settings:
+        """Those that count now."""
+        return self._settings
+
+    async def _round(self, group: asyncio.TaskGroup) -> None:
+        """Look at everything once. Whatever comes of it, the station is alive afterwards."""
+        trouble: Exception | None = None
+        try:
+            await self._read_news()
+            await self._look_at_credential()
+            await self._reconcile(group)
+        except (IngestError, OSError) as error:
+            self._log.error("reconcile.failed", error=type(error).__name__, detail=str(error))
+            trouble = error
+        is_first = self._view.round_at is None
+        self._view.round_ended(trouble)
+        self._notifier.status(self._view.status())
+        self._notifier.beat()
+        if is_first:
+            self._notifier.ready()
+
+    async def _drain(self) -> None:
+        """Visits end; as long as they may, the service manager is asked for time."""
+        self._view.is_draining = True
+        self._notifier.stopping()
+        self._log.info("station.draining", drives=len(self._visits))
+        for visit, _ in self._visits.values():
+            visit.stop()
+        waits = {task for _, task in self._visits.values()}
+        begun = self._view.seconds()
+        while waits and self._view.seconds() - begun < DRAIN_AT_MOST_S:
+            self._notifier.extend(DRAIN_EXTENSION_S)
+            self._notifier.status(self._view.status())
+            self._notifier.beat()
+            _, waits = await asyncio.wait(waits, timeout=self._look_every(DRAIN_LOOK_EVERY_S))
+
+    def _look_every(self, seconds: float) -> float:
+        return min(seconds, self._notifier.beat_every_s or seconds)
 
     async def _read_news(self) -> None:
         if not self._has_news or self._reload is None:
             return
         self._has_news = False
+        self._notifier.reloading()
         try:
-            new = await asyncio.to_thread(self._reload)
+            await self._adopt_news(self._reload)
+        finally:
+            self._notifier.ready()
+
+    async def _adopt_news(self, reload: Callable[[], Settings]) -> None:
+        try:
+            new = await asyncio.to_thread(reload)
             store = new.store
             await asyncio.to_thread(check_store, store.kind, store.address, store.credential, store.identity)
         except IngestError as error:
@@ -116,7 +171,7 @@ class Station:
         if store.credential_file is not None:
             with suppress(ConfigInvalid):
                 credential = await asyncio.to_thread(read_credential, store.credential_file)
-        self._expiry.look(credential, datetime.now(UTC))
+        self._view.credential_ends = self._expiry.look(credential, datetime.now(UTC))
 
     async def _follow_hints(self) -> None:
         async for _ in self._source.changes():
@@ -124,7 +179,8 @@ class Station:
 
     async def _pause(self) -> None:
         waits = [asyncio.create_task(self._stopping.wait()), asyncio.create_task(self._hint.wait())]
-        await asyncio.wait(waits, timeout=RECONCILE_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
+        timeout = self._look_every(RECONCILE_EVERY_S)
+        await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         self._hint.clear()
         for wait in waits:
             wait.cancel()
@@ -145,6 +201,7 @@ class Station:
     def _forget(self, gone: Set[str]) -> None:
         for key in gone:
             del self._told[key]
+            self._view.left_alone.pop(key, None)
 
     def _leave(self, key: str) -> None:
         """The drive was pulled: its visit keeps the place, and ends."""
@@ -167,11 +224,20 @@ class Station:
             visit.cancel()
 
     async def _consider(self, group: asyncio.TaskGroup, device: Device, count: int) -> None:
-        try:
-            job, _ = choose(device.serial, await self._catalog.find_drive(device.serial), count)
-        except PolicyError as error:
-            await self._leave_alone(device, error)
+        if device.hindrance is not None:
+            hindrance = device.hindrance
+            await self._leave_alone(device, hindrance.kind, hindrance.detail, hindrance.next_step)
             return
+        try:
+            job, drive = choose(device.serial, await self._catalog.find_drive(device.serial), count)
+        except PolicyError as error:
+            # A drive that waits in its bay after its transfer is no news.
+            is_news = not isinstance(error, MoveRefused)
+            await self._leave_alone(device, error.id, error.detail, error.next_step, is_news=is_news)
+            return
+        key = device.key
+        self._view.left_alone.pop(key, None)
+        self._view.begin(key, device.bay, device.serial, drive.tally, drive.percent_complete)
         visit = Visit(
             self._catalog,
             self._source,
@@ -180,9 +246,19 @@ class Station:
             device,
             job,
             patient=True,
-            watch=self._watch,
+            watch=partial(self._take, key),
         )
-        self._visits[device.key] = (visit, group.create_task(self._supervise(visit)))
+        self._visits[key] = (visit, group.create_task(self._visit(key, visit)))
+
+    def _take(self, key: str, event: Mapping[str, Any]) -> None:
+        self._view.take(key, event)
+        self._watch(event)
+
+    async def _visit(self, key: str, visit: Visit) -> None:
+        try:
+            await self._supervise(visit)
+        finally:
+            self._view.end(key)
 
     async def _supervise(self, visit: Visit) -> None:
         """One drive's trouble is one drive's event, whatever it is."""
@@ -191,22 +267,25 @@ class Station:
         except IngestError as error:
             visit.log.error("visit.failed", error=error.id, detail=error.detail, next=error.next_step)
         except Exception as error:  # noqa: BLE001 - a supervisor
+            self._view.crashed()
             visit.log.error("visit.crashed", error=type(error).__name__, at=_place(error))
         else:
             return
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), PAUSE_AFTER_CRASH_S)
 
-    async def _leave_alone(self, device: Device, error: PolicyError) -> None:
-        if self._told.get(device.key) == error.detail:
+    async def _leave_alone(
+        self, device: Device, why: str, detail: str, next_step: str, *, is_news: bool = True
+    ) -> None:
+        self._view.left_alone[device.key] = why
+        if self._told.get(device.key) == detail:
             return
-        self._told[device.key] = error.detail
+        self._told[device.key] = detail
         log = self._log.bind(drive=device.serial.shown, bay=device.bay)
-        # A drive that waits in its bay after its transfer is no news.
-        tell = log.info if isinstance(error, MoveRefused) else log.warning
-        tell("drive.left_alone", error=error.id, detail=error.detail, next=error.next_step)
+        tell = log.warning if is_news else log.info
+        tell("drive.left_alone", error=why, detail=detail, next=next_step)
         await self._catalog.record_event(
-            "drive.left_alone", who="station", serial=device.serial, detail=error.detail
+            "drive.left_alone", who="station", serial=device.serial, detail=detail
         )
 
 

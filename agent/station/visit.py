@@ -17,6 +17,7 @@ from agent.model.job import Drive, Job
 from agent.model.states import DriveEvent, DriveState
 from agent.model.verification import VerifiedCounts
 from agent.station.caps import CapKeeper
+from agent.station.checkup import Checkup
 from agent.station.mapfile import read_mapfile
 from agent.station.places import board_of, journal_of, spool_of
 from agent.telemetry import Log
@@ -60,6 +61,7 @@ class Visit:
         self._catalog, self._source, self._settings = catalog, source, settings
         self._device, self._job = device, job
         self.log = log.bind(drive=device.serial.shown, job=str(job.name), bay=device.bay)
+        self._checkup = Checkup(catalog, source, device, job, self.log)
         self._patient, self._watch = patient, watch
         self._pair: Pair | None = None
         self.job_name, self.serial = job.name, device.serial
@@ -108,6 +110,7 @@ class Visit:
         if self._job.cancel_requested and drive.state is not DriveState.TRANSFERRING:
             await self._finish_cancelled()
             return
+        await self._checkup.smart("before")
         crashes = tries = 0
         while not self._stop.is_set():
             try:
@@ -117,6 +120,7 @@ class Visit:
                 crashes = 1 if self._has_moved else crashes + 1
                 self._has_moved = False
                 self.log.error("worker.lost", detail=error.detail, crashes=crashes)
+                self._watch({"event": "worker.lost"})
                 if crashes >= MAX_CRASHES:
                     await self._fault(error)
                     return
@@ -193,6 +197,7 @@ class Visit:
         except IngestError as error:
             raise Paused(error) from None
         try:
+            await self._checkup.prove_read_only(fd)
             self._pair = await Pair.start(fd, reader, self._upload_order())
         finally:
             os.close(fd)
@@ -329,6 +334,7 @@ class Visit:
             manifest_uri=logs.get("manifest"),
             verified=VerifiedCounts(**event["verified"]) if "verified" in event else None,
         )
+        await self._checkup.smart("after")
         if failed_early:
             self.outcome = from_name(event["error"], event["detail"])
             self.log.error("drive.failed", status=status, **_told(self.outcome))
@@ -340,6 +346,7 @@ class Visit:
         await self._catalog.move_drive(
             self._job.name, self._device.serial, DriveEvent.FAULT, who=WHO, detail=error.detail
         )
+        await self._checkup.smart("after")
         self.log.error("drive.faulted", detail=error.detail)
         self.outcome = error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from agent.transfer.ring import SLOT_BYTES
 DEFAULT_CONFIG = Path("/etc/drive-ingest-agent/agent.toml")
 MEBIBYTE = 1024 * 1024
 MAX_CREDENTIAL_BYTES = 64 * 1024
+_ID_PATH = re.compile(r"[A-Za-z0-9:._+-]{1,200}\Z", re.ASCII)
+"""What udev makes of the way to a device (udevadm info, ID_PATH)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,14 @@ class ImageSettings:
     serial: SerialNumber
     bay: str
     sector_size: int = 512
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSettings:
+    """``udev``: the drives of this machine are seen. ``loop_devices``: those dressed as drives as well."""
+
+    udev: bool = False
+    loop_devices: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +86,9 @@ class Settings:
     state_dir: Path
     store: StoreSettings
     images: tuple[ImageSettings, ...] = ()
+    devices: DeviceSettings = field(default_factory=DeviceSettings)
+    bays: Mapping[str, str] = field(default_factory=dict)
+    """Label on the chassis by udev's ID_PATH."""
     transfer: TransferSettings = field(default_factory=TransferSettings)
     bandwidth: BandwidthSettings = field(default_factory=BandwidthSettings)
 
@@ -88,7 +102,7 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
     if chosen is None and DEFAULT_CONFIG.exists():
         chosen = DEFAULT_CONFIG
     raw = _read(chosen) if chosen is not None else {}
-    _known(raw, "", {"state_dir", "store", "image", "transfer", "bandwidth"})
+    _known(raw, "", {"state_dir", "store", "image", "devices", "bays", "transfer", "bandwidth"})
     named = environment.get("INGEST_AGENT_STATE") or raw.get("state_dir") or _default_state(environment)
     if not isinstance(named, (str, Path)):
         raise ConfigInvalid("state_dir must be a path")
@@ -97,6 +111,8 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
         state_dir=state_dir.absolute(),
         store=_store(raw.get("store", {}), state_dir, environment),
         images=_images(raw.get("image", [])),
+        devices=_devices(raw.get("devices", {})),
+        bays=_bays(raw.get("bays", {})),
         transfer=_transfer(raw.get("transfer", {})),
         bandwidth=_bandwidth(raw.get("bandwidth", {})),
     )
@@ -213,6 +229,29 @@ def _image(number: int, table: Any) -> ImageSettings:
     if sector_size not in (512, 4096):
         raise ConfigInvalid(f"{place}sector_size must be 512 or 4096")
     return ImageSettings(Path(table["path"]), serial, str(table.get("bay", number)), sector_size)
+
+
+def _devices(table: Mapping[str, Any]) -> DeviceSettings:
+    _known(table, "devices.", {"udev", "loop_devices"})
+    for name, value in table.items():
+        if not isinstance(value, bool):
+            raise ConfigInvalid(f"devices.{name} must be true or false")
+    return DeviceSettings(**table)
+
+
+def _bays(table: Any) -> dict[str, str]:
+    if not isinstance(table, dict):
+        raise ConfigInvalid("bays must be a table of ID_PATH to label")
+    labels: dict[str, str] = {}
+    for path, label in table.items():
+        if not _ID_PATH.match(path):
+            raise ConfigInvalid(f"bays: {path!r} is no ID_PATH of udev")
+        if not isinstance(label, str) or not label.strip().isprintable() or not 1 <= len(label.strip()) <= 32:
+            raise ConfigInvalid(f'bays."{path}" must be a label of 1 to 32 characters')
+        if label.strip() in labels.values():
+            raise ConfigInvalid(f'bays."{path}": there is another bay {label.strip()!r}')
+        labels[path] = label.strip()
+    return labels
 
 
 def _transfer(table: Mapping[str, Any]) -> TransferSettings:

@@ -13,6 +13,7 @@ from agent.cli.screen import show_drives, show_events
 from agent.cli.sources import configured_source
 from agent.config import ImageSettings
 from agent.devices.image import open_read_only
+from agent.devices.source import Device
 from agent.errors import DeviceUnavailable, PolicyError, SerialNotSpecified
 from agent.model.identity import SerialNumber
 from agent.model.job import Drive, Job
@@ -83,11 +84,8 @@ async def _rows(context: Context, catalog: Catalog) -> list[dict[str, Any]]:
     rows += [_missing(image) for image in context.settings.images if image.serial not in seen and image.bay]
     known = {drive.serial for _, drive in listed}
     for device in attached:
-        if device.serial in known and counts[device.serial] == 1:
-            continue
-        try:
-            choose(device.serial, await catalog.find_drive(device.serial), counts[device.serial])
-        except PolicyError as error:
+        note = await _why_alone(catalog, device, counts[device.serial], device.serial in known)
+        if note is not None:
             rows.append(
                 {
                     "serial": device.serial.shown,
@@ -95,10 +93,23 @@ async def _rows(context: Context, catalog: Catalog) -> list[dict[str, Any]]:
                     "job": None,
                     "state": None,
                     "percentComplete": None,
-                    "note": error.line(),
+                    "note": note,
                 }
             )
     return rows
+
+
+async def _why_alone(catalog: Catalog, device: Device, count: int, is_known: bool) -> str | None:
+    """What is to be said of an attached drive besides the row of its job; None: nothing."""
+    if device.hindrance is not None:
+        return device.hindrance.line()
+    if is_known and count == 1:
+        return None
+    try:
+        choose(device.serial, await catalog.find_drive(device.serial), count)
+    except PolicyError as error:
+        return error.line()
+    return None
 
 
 def _missing(image: ImageSettings) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from itertools import count
 from pathlib import Path
 
+from agent.devices.health import Health
 from agent.devices.image import open_read_only
 from agent.devices.source import Device
 from agent.errors import DeviceUnavailable
@@ -48,3 +49,6 @@ class FakeSource:
             if attached == device:
                 return open_read_only(path)
         raise DeviceUnavailable(f"drive {device.serial} is not in bay {device.bay} any more")
+
+    async def health(self, device: Device) -> Health | None:
+        return None

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.devices.health import Health
 from agent.devices.source import Device
 from agent.errors import DeviceUnavailable
 from agent.model.identity import SerialNumber
@@ -73,11 +74,14 @@ class ImageSource:
         entry = self._attached[device.key]
         return await asyncio.to_thread(open_read_only, entry.path)
 
+    async def health(self, device: Device) -> Health | None:
+        return None
 
-def open_read_only(path: Path) -> int:
-    """A read-only descriptor. Raises DeviceUnavailable, saying why."""
+
+def open_read_only(path: Path, flags: int = 0) -> int:
+    """A read-only descriptor, with more flags of open(2). Raises DeviceUnavailable, saying why."""
     try:
-        fd = os.open(path, _READ_ONLY)
+        fd = os.open(path, _READ_ONLY | flags)
     except OSError as error:
         raise DeviceUnavailable(f"{path} cannot be opened: {error.strerror}") from None
     mode = os.fstat(fd).st_mode

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from agent.devices.health import Health
+from agent.devices.hindrance import Hindrance
 from agent.model.identity import SerialNumber
 
 
@@ -20,7 +22,9 @@ class Device:
 
     ``key`` names this attachment: the same drive pulled and plugged back gets another. ``bay`` is the
     label for the technician. ``sector_size`` and ``size_bytes`` are in bytes. ``mapfile`` is GNU ddrescue's,
-    of an image that it made: what it could not read of the drive are holes in the image.
+    of an image that it made: what it could not read of the drive are holes in the image. With a
+    ``hindrance`` the drive is left alone and ``serial`` only likely. ``is_failing``: SMART says that parts
+    of it cannot be read or will not be for long.
     """
 
     key: str
@@ -29,6 +33,8 @@ class Device:
     size_bytes: int
     sector_size: int = 512
     mapfile: Path | None = None
+    hindrance: Hindrance | None = None
+    is_failing: bool = False
 
 
 class DeviceSource(Protocol):
@@ -44,4 +50,8 @@ class DeviceSource(Protocol):
 
     async def open(self, device: Device) -> int:
         """A read-only descriptor, which the caller closes. Raises DeviceUnavailable."""
+        ...
+
+    async def health(self, device: Device) -> Health | None:
+        """What the drive says of its condition now; None where there is nobody to ask. Never raises."""
         ...

@@ -28,12 +28,16 @@ def adopt(old: Settings, new: Settings) -> Adopted:
         "store.credential": old.store.identity != new.store.identity
         or (old.store.credential is None) != (new.store.credential is None),
         "image": old.images != new.images,
+        "devices": old.devices != new.devices,
+        "bays": dict(old.bays) != dict(new.bays),
     }
     held = tuple(name for name, is_other in differs.items() if is_other)
     store = old.store
     if not any(name.startswith("store.") for name in held):
         store = new.store
-    settings = replace(new, state_dir=old.state_dir, store=store, images=old.images)
+    settings = replace(
+        new, state_dir=old.state_dir, store=store, images=old.images, devices=old.devices, bays=old.bays
+    )
     changes = {
         "store.credential_file": old.store.credential != store.credential,
         "transfer": old.transfer != new.transfer,

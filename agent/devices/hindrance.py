@@ -1,0 +1,43 @@
+"""Why an attached drive is not to be touched, whatever the jobs say: a value, for it is expected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class HindranceKind(StrEnum):
+    """What is the matter; the name under which the log tells it."""
+
+    IN_USE = "DriveInUse"
+    SERIAL_UNKNOWN = "SerialUnknown"
+    SERIAL_DOUBTFUL = "SerialDoubtful"
+    NOT_DESCRIBED = "DriveNotDescribed"
+
+
+NEXT_STEPS = {
+    HindranceKind.IN_USE: "If it is a customer's drive, unmount it and keep other programs off it; "
+    "a disk of this station stays as it is.",
+    HindranceKind.SERIAL_UNKNOWN: "Attach the drive to a SATA bay directly, without an adapter.",
+    HindranceKind.SERIAL_DOUBTFUL: "Attach the drive to a SATA bay directly, "
+    "and compare with the serial on its label.",
+    HindranceKind.NOT_DESCRIBED: "Check that systemd-udevd runs: `udevadm control --ping`.",
+}
+"""What to do about it, for the technician."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hindrance:
+    """``detail`` is one sentence for the technician."""
+
+    kind: HindranceKind
+    detail: str
+
+    @property
+    def next_step(self) -> str:
+        """What to do about it."""
+        return NEXT_STEPS[self.kind]
+
+    def line(self) -> str:
+        """One line: what, which state, what next."""
+        return f"{self.detail} [{self.kind}]. {self.next_step}"

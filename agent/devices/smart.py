@@ -1,0 +1,80 @@
+"""Asks a drive about itself, by smartctl; one that does not answer in time is left out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+from contextlib import suppress
+from typing import Final
+
+from agent.devices.health import Health, read_health, unknown
+
+ANSWER_WITHIN_S: Final = 20.0
+MAX_REPORT_BYTES: Final = 1024 * 1024
+PLACES: Final = "/usr/sbin:/sbin:/usr/local/sbin"
+"""Where it is when the user's path does not lead there."""
+
+
+class Smartctl:
+    """The program of smartmontools, 7.0 or newer, run once a question."""
+
+    def __init__(self, command: str = "smartctl", within_s: float = ANSWER_WITHIN_S) -> None:
+        self._command, self._within_s = command, within_s
+
+    async def ask(self, node: str) -> Health:
+        """A snapshot of the drive at this device node. Never raises: silence is an unknown health."""
+        program = _find(self._command)
+        if program is None:
+            return unknown(f"{self._command} is not installed")
+        try:
+            async with asyncio.timeout(self._within_s):
+                report = await _run(program, node)
+        except TimeoutError:
+            return unknown(f"no answer within {self._within_s:g} s")
+        except OSError as error:
+            return unknown(f"{self._command} cannot be run: {error.strerror}")
+        try:
+            told = json.loads(report)
+        except (ValueError, RecursionError):
+            told = None
+        return read_health(told) if isinstance(told, dict) else unknown(f"{self._command} told nothing")
+
+
+def _find(command: str) -> str | None:
+    return shutil.which(command, path=f"{os.environ.get('PATH', os.defpath)}:{PLACES}")
+
+
+async def _run(program: str, node: str) -> bytes:
+    """Its exit status is not looked at: its bits repeat what the report says (smartctl(8), EXIT STATUS)."""
+    process = await asyncio.create_subprocess_exec(
+        program,
+        "--json=c",
+        "--info",
+        "--health",
+        "--attributes",
+        node,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        assert process.stdout is not None
+        report = await _read(process.stdout)
+        await process.wait()
+        return report
+    finally:
+        # Not waited for: one that hangs in the kernel dies when the drive lets go of it.
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+
+
+async def _read(stream: asyncio.StreamReader) -> bytes:
+    report = b""
+    while chunk := await stream.read(65536):
+        report += chunk
+        if len(report) > MAX_REPORT_BYTES:
+            return b""
+    return report

@@ -1,0 +1,191 @@
+"""The drives of this machine, as udev sees them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from agent.devices.bays import bay_of
+from agent.devices.facts import DriveFacts
+from agent.devices.health import Health, unknown
+from agent.devices.hindrance import Hindrance, HindranceKind
+from agent.devices.identity import Identity, SmartIdentity, identify
+from agent.devices.image import open_read_only
+from agent.devices.monitor import UdevMonitor
+from agent.devices.readonly import look, protect
+from agent.devices.smart import Smartctl
+from agent.devices.source import Device
+from agent.devices.udevdb import disks
+from agent.devices.usage import is_claimed, user_of, writers
+from agent.errors import DeviceUnavailable
+
+SETTLE_S: Final = 0.2
+"""A flood of events is one piece of news."""
+EXAMINE_WITHIN_S: Final = 3.0
+"""How long drives that are there may be kept waiting for one that does not answer."""
+DESCRIBE_WITHIN_S: Final = 10.0
+"""How long udev may take over a new drive."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """A disk at one moment, and who used it then."""
+
+    facts: DriveFacts
+    user: str | None
+
+
+class UdevSource:
+    """A DeviceSource over the disks of this machine, save those that could be nobody's drive.
+
+    Disks that are in use and drives that tell no reliable serial are there as well, each with its
+    hindrance. A drive is opened only when the kernel is shown to refuse writes to it, and by one
+    opener at a time: the descriptor keeps mounts away for as long as it is open.
+    """
+
+    def __init__(
+        self, bays: Mapping[str, str], *, loop_devices: bool = False, smartctl: Smartctl | None = None
+    ) -> None:
+        """``bays``: label of the chassis by ID_PATH. ``loop_devices``: those dressed as drives count."""
+        self._bays, self._loop_devices = bays, loop_devices
+        self._smartctl = smartctl or Smartctl()
+        self._examinations: dict[str, asyncio.Task[Health]] = {}
+        self._first_seen: dict[str, float] = {}
+        self._opened: set[str] = set()
+        self._known: dict[str, DriveFacts] = {}
+        self._news = asyncio.Event()
+
+    async def devices(self) -> list[Device]:
+        looked = await asyncio.to_thread(self._look)
+        self._forget({one.facts.key for one in looked})
+        self._known = {one.facts.key: one.facts for one in looked}
+        await self._examine([one.facts for one in looked if one.user is None and one.facts.is_described])
+        return [device for one in looked if (device := self._device(one)) is not None]
+
+    async def changes(self) -> AsyncIterator[None]:
+        try:
+            with UdevMonitor(self._news.set):
+                while True:
+                    yield
+                    await self._news.wait()
+                    await asyncio.sleep(SETTLE_S)
+                    self._news.clear()
+        finally:
+            for examination in self._examinations.values():
+                examination.cancel()
+
+    async def open(self, device: Device) -> int:
+        facts = self._known.get(device.key)
+        if facts is None or device.hindrance is not None:
+            raise _gone(device)
+        fd = await asyncio.to_thread(self._open, device, facts)
+        self._opened.add(device.key)
+        return fd
+
+    async def health(self, device: Device) -> Health:
+        facts = self._known.get(device.key)
+        return await self._smartctl.ask(facts.node) if facts is not None else unknown("the drive is gone")
+
+    def _look(self) -> list[_Looked]:
+        found = [facts for facts in disks() if facts.is_candidate(self._loop_devices)]
+        return [_Looked(facts, self._user(facts)) for facts in found]
+
+    def _user(self, facts: DriveFacts) -> str | None:
+        user = user_of(Path(facts.path))
+        if user is not None or facts.key in self._opened:
+            return user
+        try:
+            return f"{facts.name} is used by another program" if is_claimed(facts.node) else None
+        except OSError:
+            return None  # to open it will fail as well, and tell why
+
+    def _forget(self, present: set[str]) -> None:
+        self._opened &= present
+        for key in self._examinations.keys() - present:
+            self._examinations.pop(key).cancel()
+        for key in self._first_seen.keys() - present:
+            del self._first_seen[key]
+
+    async def _examine(self, found: list[DriveFacts]) -> None:
+        for facts in found:
+            if facts.key not in self._examinations:
+                task = asyncio.create_task(self._smartctl.ask(facts.node))
+                task.add_done_callback(lambda _: self._news.set())
+                self._examinations[facts.key] = task
+        pending = [task for task in self._examinations.values() if not task.done()]
+        if pending:
+            await asyncio.wait(pending, timeout=EXAMINE_WITHIN_S)
+
+    def _device(self, looked: _Looked) -> Device | None:
+        """None: it is too early to say anything of it."""
+        facts = looked.facts
+        if looked.user is not None:
+            identity = identify(facts, SmartIdentity())
+            detail = f"drive {identity.serial} is not touched: {looked.user}"
+            return self._made(facts, identity, Hindrance(HindranceKind.IN_USE, detail))
+        if not facts.is_described:
+            return self._undescribed(facts)
+        examination = self._examinations.get(facts.key)
+        if examination is None or not examination.done():
+            return None
+        health = examination.result()
+        identity = identify(facts, health.identity)
+        return self._made(facts, identity, identity.hindrance, health)
+
+    def _undescribed(self, facts: DriveFacts) -> Device | None:
+        now = asyncio.get_running_loop().time()
+        if now - self._first_seen.setdefault(facts.key, now) < DESCRIBE_WITHIN_S:
+            return None
+        detail = f"udev has not described {facts.name} in {DESCRIBE_WITHIN_S:g} s"
+        identity = identify(facts, SmartIdentity())
+        return self._made(facts, identity, Hindrance(HindranceKind.NOT_DESCRIBED, detail))
+
+    def _made(
+        self, facts: DriveFacts, identity: Identity, hindrance: Hindrance | None, health: Health | None = None
+    ) -> Device:
+        return Device(
+            key=facts.key,
+            serial=identity.serial,
+            bay=bay_of(facts, self._bays),
+            size_bytes=facts.size_bytes,
+            sector_size=facts.sector_size,
+            hindrance=hindrance,
+            is_failing=health is not None and health.is_failing,
+        )
+
+    def _open(self, device: Device, facts: DriveFacts) -> int:
+        """Each check is made on the open descriptor: until it is closed no other drive gets its number."""
+        fd = open_read_only(Path(facts.node), os.O_EXCL)
+        try:
+            if os.fstat(fd).st_rdev != facts.device_number or device.key not in {one.key for one in disks()}:
+                raise _gone(device)
+            user = user_of(Path(facts.path))
+            if user is not None:
+                raise DeviceUnavailable(f"drive {device.serial} in bay {device.bay} is not touched: {user}")
+            protect(fd)
+            why = _unprotected(fd, Path(facts.path))
+            if why is not None:
+                raise DeviceUnavailable(f"drive {device.serial} in bay {device.bay} is not opened: {why}")
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+
+def _unprotected(fd: int, folder: Path) -> str | None:
+    """Why it is not certain that nobody writes to the drive; None when it is."""
+    found = look(fd)
+    if found is None:
+        return "it is no block device"
+    if not found.is_proven:
+        return f"{found.detail}; the udev rules of this package see to it"
+    writing = writers(folder)
+    return f"{', '.join(writing)} has it open to write" if writing else None
+
+
+def _gone(device: Device) -> DeviceUnavailable:
+    return DeviceUnavailable(f"drive {device.serial} is not in bay {device.bay} any more")

@@ -1,0 +1,197 @@
+"""udevd in namespaces of its own, and loop devices that udev rules dress up as drives; needs root.
+
+The kernel tells every network namespace of its events; what udevd makes of them stays in this one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+CHECKOUT = Path(__file__).parents[2]
+RULES = CHECKOUT / "systemd/60-drive-ingest.rules"
+UDEVD: Final = Path("/lib/systemd/systemd-udevd")
+LOOP_CTL_ADD, LOOP_CTL_REMOVE = 0x4C80, 0x4C81
+"""linux/loop.h"""
+WAIT_S = 60
+
+# No devtmpfs of its own: nodes of loop devices are the machine's. Ends with the process that made it.
+_INSIDE = """
+set -e
+ip link set lo up
+mount --make-rprivate /
+mount -t tmpfs tmpfs /run/udev
+mkdir -p /run/udev/rules.d /dev/disk
+cp "$1"/rules.d/* /run/udev/rules.d/
+mount -t tmpfs tmpfs /dev/disk
+{udevd} --resolve-names=never 2>"$1"/udevd.log &
+until udevadm control --ping 2>/dev/null; do sleep 0.05; done
+echo ready
+wait
+"""
+
+# What udev's own programs tell of a real drive stands in a file beside the image.
+_DRESS = """\
+SUBSYSTEM=="block", KERNEL=="loop*", ENV{{DEVTYPE}}=="disk", ACTION!="remove", \
+ATTR{{loop/backing_file}}=="{folder}/*", IMPORT{{file}}="$attr{{loop/backing_file}}.udev"
+SUBSYSTEM=="block", KERNEL=="loop*p*", ENV{{DEVTYPE}}=="partition", IMPORT{{parent}}="ID_*"
+"""
+
+
+def missing() -> str | None:
+    """Why this cannot be had here; None when it can."""
+    if os.geteuid() != 0:
+        return "needs root: loop devices and namespaces"
+    for program in ("unshare", "nsenter", "losetup", "partx", "udevadm", "blockdev", "ip"):
+        if shutil.which(program) is None:
+            return f"{program} is not installed"
+    if not UDEVD.exists():
+        return "udev is not installed"
+    return None if Path("/dev/loop-control").exists() else "this kernel has no loop devices"
+
+
+@dataclass(frozen=True)
+class LoopDrive:
+    """An image attached as a drive."""
+
+    node: Path
+    number: int
+    image: Path
+
+    @property
+    def folder(self) -> Path:
+        return Path("/sys/block") / self.node.name
+
+
+class Machine:
+    """The namespaces, and the drives that are in its bays."""
+
+    def __init__(self, folder: Path, process: subprocess.Popen[str]) -> None:
+        self.folder, self._process = folder, process
+        self._drives: dict[int, LoopDrive] = {}
+
+    def inside(self, *command: str) -> list[str]:
+        """The command line of something that runs there."""
+        return ["nsenter", "-t", str(self._process.pid), "-n", "-m", *command]
+
+    def settle(self) -> None:
+        """Until udevd has nothing left to do."""
+        subprocess.run(self.inside("udevadm", "settle", "-t", "30"), check=True, timeout=WAIT_S)
+
+    def insert(self, image: Path, properties: Mapping[str, str], *, partitions: bool = False) -> LoopDrive:
+        """Attach a copy of the image as a drive of which udev tells these properties."""
+        number = _add_loop()
+        copy = self.folder / "images" / f"{number}.img"
+        shutil.copyfile(image, copy)
+        lines = "".join(f"{name}={value}\n" for name, value in properties.items())
+        Path(f"{copy}.udev").write_text(lines)
+        drive = LoopDrive(Path(f"/dev/loop{number}"), number, copy)
+        self._drives[number] = drive
+        subprocess.run(["losetup", drive.node, copy], check=True)
+        self.settle()
+        if partitions:
+            subprocess.run(["partx", "-a", drive.node], check=True)
+            self.settle()
+        return drive
+
+    def pull(self, drive: LoopDrive) -> None:
+        """Its medium vanishes, whoever reads it; then the device, when everybody has let go of it."""
+        del self._drives[drive.number]
+        os.truncate(drive.image, 0)
+        subprocess.run(["losetup", "--set-capacity", drive.node], check=False)
+        _remove_loop(drive)
+
+    def close(self) -> None:
+        for drive in list(self._drives.values()):
+            self.pull(drive)
+        self._process.terminate()
+        self._process.wait(WAIT_S)
+
+    def restart_udevd(self) -> None:
+        """Gone and back; it keeps its database."""
+        self.stop_udevd()
+        subprocess.Popen(
+            self.inside(str(UDEVD), "--daemon", "--resolve-names=never"), stderr=subprocess.DEVNULL
+        ).wait(WAIT_S)
+        ping = self.inside("udevadm", "control", "--ping")
+        until(lambda: subprocess.run(ping, check=False, capture_output=True).returncode == 0)
+
+    def stop_udevd(self) -> None:
+        subprocess.run(self.inside("udevadm", "control", "--exit"), check=True, timeout=WAIT_S)
+
+
+@contextmanager
+def machine(folder: Path, bay_rules: str) -> Iterator[Machine]:
+    """A machine with the station's rules."""
+    (folder / "images").mkdir()
+    rules = folder / "rules.d"
+    rules.mkdir()
+    shutil.copy(RULES, rules)
+    (rules / "58-dress.rules").write_text(_DRESS.format(folder=folder / "images"))
+    (rules / "59-drive-ingest-bays.rules").write_text(bay_rules)
+    Path("/run/udev").mkdir(exist_ok=True)
+    process = subprocess.Popen(
+        ["unshare", "--net", "--mount", "sh", "-c", _INSIDE.format(udevd=UDEVD), "sh", str(folder)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n", (folder / "udevd.log").read_text()
+    made = Machine(folder, process)
+    try:
+        yield made
+    finally:
+        made.close()
+        process.stdout.close()
+
+
+def until(reached: Callable[[], bool], wait_s: float = WAIT_S) -> None:
+    """Look again and again, for a while."""
+    deadline = time.monotonic() + wait_s
+    while not reached():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        time.sleep(0.05)
+
+
+def agent(*arguments: str) -> list[str]:
+    """The agent's command line, with this interpreter."""
+    program = "import sys; from agent.cli.main import main; sys.exit(main())"
+    return [sys.executable, "-c", program, *arguments]
+
+
+def _add_loop() -> int:
+    fd = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        for number in range(100 + os.getpid() % 800, 4096):
+            with suppress(FileExistsError):
+                return fcntl.ioctl(fd, LOOP_CTL_ADD, number)
+    finally:
+        os.close(fd)
+    raise RuntimeError("no loop device is left")
+
+
+def _remove_loop(drive: LoopDrive) -> None:
+    subprocess.run(["partx", "-d", drive.node], check=False, capture_output=True)
+    subprocess.run(["losetup", "-d", drive.node], check=False, capture_output=True)
+    fd = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
+
+    def removed() -> bool:
+        with suppress(OSError):
+            fcntl.ioctl(fd, LOOP_CTL_REMOVE, drive.number)
+            return True
+        return False
+
+    try:
+        until(removed)
+    finally:
+        os.close(fd)

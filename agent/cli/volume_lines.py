@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from agent.transfer.reader import DAMAGED
+from agent.transfer.listing import DAMAGED
 from agent.volume.ntfs import ORPHAN, DamagedRecord, Entry, StreamKind, StreamRef
 
 _FIRST_INSTANT = datetime(1601, 1, 1)

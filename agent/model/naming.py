@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from agent.model.blobs import POISON
 
 _UNSAFE = re.compile(f"[%/{POISON}]")
+_UNSAFE_AMONG_MANY = re.compile(rf"[%{POISON}]|[. ](?:/|\Z)")
 
 
 def encode_segment(name: str) -> str:
@@ -28,6 +29,14 @@ def encode_segment(name: str) -> str:
 def encode(names: Sequence[str]) -> str:
     """Names from the volume's root down to a blob path."""
     return "/".join(encode_segment(name) for name in names)
+
+
+def encode_all(names: Sequence[str]) -> list[str]:
+    """``encode_segment`` of each; where none of them needs an escape, one search over all tells it."""
+    text = "/".join(names)
+    if text.count("/") < len(names) and _UNSAFE_AMONG_MANY.search(text) is None:
+        return list(names)
+    return [encode_segment(name) for name in names]
 
 
 def decode(path: str) -> tuple[str, ...]:

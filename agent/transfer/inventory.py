@@ -18,25 +18,19 @@ from agent.errors import (
     ManifestFormatInvalid,
     ManifestNotFound,
     ReadManifestFailed,
-    WorkerLost,
 )
 from agent.formats.manifest import ManifestBlob, ManifestParser
 from agent.formats.manifest_values import HashedPath
-from agent.model.blobs import MAX_NAME_CHARS, BlobName, illegal
-from agent.model.codes import BlobStatus, BlobType, Disposition, DispositionStatus
+from agent.model.blobs import BlobName
+from agent.model.codes import BlobStatus, Disposition
 from agent.model.identity import SerialNumber
 from agent.model.job import Destination
-from agent.model.naming import encode
-from agent.transfer.items import NO_FACTS, FileFacts, Item, ItemState, Outcome, Piece, SideFiles
+from agent.transfer.items import NO_FACTS, Item, Outcome, Piece, SideFiles
 from agent.transfer.journal import Journal
 from agent.transfer.link import ReaderLink, stream_of
+from agent.transfer.listing import MAX_COUNTED_BYTES
+from agent.transfer.placement import Placement, checked_row, failed
 from agent.volume.ntfs import StreamRef
-
-SYSTEM_FOLDERS = frozenset({"SYSTEM VOLUME INFORMATION", "$RECYCLE.BIN"})
-"""Windows' own, on every volume; not the customer's files."""
-
-MAX_COUNTED_BYTES = 1 << 48
-"""More than any blob can hold; sizes that only a hostile drive gives are counted as this."""
 
 LOOKUPS_PER_MESSAGE = 64
 
@@ -59,95 +53,12 @@ async def of_volume(
     as skipped.
     """
     await asyncio.to_thread(journal.begin_inventory)
-    seq = 0
+    place = Placement(destination, disposition, upload_streams=upload_streams)
     async with aclosing(link.scan()) as batches:
-        async for rows in batches:
-            found = []
-            for row in rows:
-                entry = _entry(seq, row, destination, disposition, upload_streams=upload_streams)
-                if entry is not None:
-                    found.append(entry)
-                    seq += 1
-            await asyncio.to_thread(journal.add, found)
-            report(seq)
+        async for listed in batches:
+            await asyncio.to_thread(place.keep, listed, journal)
+            report(place.files)
     await asyncio.to_thread(journal.finish_inventory)
-
-
-def _entry(
-    seq: int, row: Any, destination: Destination, disposition: Disposition, *, upload_streams: bool
-) -> tuple[Item, Outcome | None] | None:
-    """A row of the scan as an item; None for what is not a customer's file."""
-    names, facts, flags, note = _checked(row)
-    stream = stream_of(row)
-    if flags == "system" or (len(names) > 1 and names[0].upper() in SYSTEM_FOLDERS):
-        return None
-    if flags == "directory" and (stream is None or not stream.name):
-        return None
-    shown = names
-    if stream is not None and stream.name:
-        *folders, name = names or [""]
-        shown = [*folders, f"{name}:{stream.name}"]
-    item = Item(
-        seq=seq,
-        file_path="\\" + "\\".join(shown),
-        blob=f"{destination.container}/{destination.prefix}{encode(shown)}",
-        type=BlobType.BLOCK,
-        length=min(stream.size, MAX_COUNTED_BYTES) if stream is not None else 0,
-        disposition=disposition,
-        stream=stream,
-        facts=facts,
-    )
-    return item, _known_outcome(item, flags, note, upload_streams=upload_streams)
-
-
-def _checked(row: Any) -> tuple[list[str], FileFacts, str, str]:
-    match row:
-        case [[*names], _, facts, str(flags), str(note)] if all(isinstance(n, str) and n for n in names):
-            return names, _facts(facts), flags, note
-    raise WorkerLost("the reader sent an entry that is none")
-
-
-def _facts(value: Any) -> FileFacts:
-    """What the journal can keep of them; 0 for a time that no clock ever showed."""
-    match value:
-        case 0:
-            return NO_FACTS
-        case [int(), int(), int(), int()]:
-            return FileFacts(*[each if 0 <= each < 1 << 63 else 0 for each in value])
-    raise WorkerLost("the reader sent an entry that is none")
-
-
-def _known_outcome(item: Item, flags: str, note: str, *, upload_streams: bool) -> Outcome | None:
-    """What is settled without reading a byte."""
-    stream = item.stream
-    if flags == "damaged":
-        return _failed(item, BlobStatus.IO_FAILED, f"the file's MFT record is damaged: {note}")
-    if flags == "link":
-        return _skipped(item, f"a link to {note}; links are recorded and not followed")
-    if stream is not None and stream.name and not upload_streams:
-        return _skipped(item, "an alternate data stream; not uploaded")
-    if stream is None:
-        return _failed(item, BlobStatus.IO_FAILED, "the file has no data stream")
-    if stream.unsupported is not None:
-        return _failed(item, BlobStatus.FAILED, stream.unsupported)
-    _, _, path = item.blob.partition("/")
-    problem = illegal(path)
-    if problem is not None:
-        too_long = len(path) > MAX_NAME_CHARS or "segments" in problem
-        return _failed(
-            item, BlobStatus.FILE_NAME_TOO_LONG if too_long else BlobStatus.FILE_NAME_INVALID, problem
-        )
-    return None
-
-
-def _failed(item: Item, status: BlobStatus, note: str) -> Outcome:
-    return Outcome(item.seq, ItemState.FAILED, status, DispositionStatus.CANCELLED, item.blob, note)
-
-
-def _skipped(item: Item, note: str) -> Outcome:
-    return Outcome(
-        item.seq, ItemState.SKIPPED, BlobStatus.COMPLETED, DispositionStatus.SKIPPED, item.blob, note
-    )
 
 
 class ManifestInventory:
@@ -235,7 +146,7 @@ class ManifestInventory:
     def _item(self, blob: ManifestBlob, row: Any) -> Item:
         if blob.snapshot is not None:
             raise ManifestFormatInvalid("the manifest is that of an export: a blob has a Snapshot")
-        facts = _checked(row)[1] if row is not None else NO_FACTS
+        facts = checked_row(row)[1] if row is not None else NO_FACTS
         item = Item(
             seq=self._seq,
             file_path=blob.file_path,
@@ -284,16 +195,16 @@ def _manifest_outcome(item: Item, damage: str | None) -> Outcome | None:
     try:
         BlobName.parse(item.blob)
     except MalformedInput as error:
-        return _failed(item, BlobStatus.FILE_NAME_INVALID, str(error))
+        return failed(item, BlobStatus.FILE_NAME_INVALID, str(error))
     if damage is not None:
-        return _failed(item, BlobStatus.IO_FAILED, f"the file's record cannot be read: {damage}")
+        return failed(item, BlobStatus.IO_FAILED, f"the file's record cannot be read: {damage}")
     if item.stream is None:
-        return _failed(item, BlobStatus.FILE_NOT_FOUND, "")
+        return failed(item, BlobStatus.FILE_NOT_FOUND, "")
     if item.stream.unsupported is not None:
-        return _failed(item, BlobStatus.FAILED, item.stream.unsupported)
+        return failed(item, BlobStatus.FAILED, item.stream.unsupported)
     if item.stream.size > item.length:
         note = f"the file has {item.stream.size} bytes, and its manifest says {item.length}"
-        return _failed(item, BlobStatus.FAILED, note)
+        return failed(item, BlobStatus.FAILED, note)
     return None
 
 

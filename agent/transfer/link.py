@@ -13,6 +13,7 @@ from typing import Any
 
 from agent.errors import IngestError, MalformedInput, WorkerLost, from_name
 from agent.transfer.frames import BadFrame, Message, pack, receive
+from agent.transfer.listing import Listed
 from agent.transfer.ring import SLOT_BYTES, Ring, SlotPool
 from agent.volume.ntfs import StreamRef
 
@@ -127,14 +128,11 @@ class ReaderLink:
             assert self._lost is not None
             raise self._lost from None
 
-    async def scan(self) -> AsyncGenerator[list[Any], None]:
-        """The volume's entries in batches of rows."""
+    async def scan(self) -> AsyncGenerator[Listed, None]:
+        """The volume's entries in batches."""
         await self._send({"do": "scan"})
         while (message := await self.answer("entries", "scanned"))["is"] == "entries":
-            rows = message.get("rows")
-            if not isinstance(rows, list):
-                raise WorkerLost("the reader sent a list of entries that is none")
-            yield rows
+            yield Listed.of(message)
 
     async def find(self, paths: list[str]) -> list[Any]:
         """A row or None for each path (backslashes, from the root)."""
@@ -217,7 +215,7 @@ def _error(message: Message) -> IngestError:
 
 
 def stream_of(row: Any) -> StreamRef | None:
-    """The stream of a row of ``scan`` or ``find``; raises WorkerLost when it is no such row."""
+    """The stream of a row of a listing or of ``find``; raises WorkerLost when it is no such row."""
     try:
         return StreamRef.from_json(row[1]) if row[1] is not None else None
     except (MalformedInput, TypeError, IndexError, KeyError):

@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -31,6 +31,7 @@ from agent.errors import (
 from agent.transfer.confined import WatchedChannel, confine
 from agent.transfer.endings import last_words
 from agent.transfer.frames import BadFrame, BlockingChannel, Message
+from agent.transfer.listing import Batch, rows_of
 from agent.transfer.orders import ReaderOrder
 from agent.transfer.ring import Ring
 from agent.transfer.sandbox import NOT_CONFINED, Confinement
@@ -40,7 +41,7 @@ from agent.volume.drivemap import TROUBLE
 from agent.volume.imaged import ImagedSource
 from agent.volume.losses import lost_ranges, on_volume, sentence
 from agent.volume.mapfile import parse
-from agent.volume.ntfs import DamagedRecord, Entry, NtfsVolume, StreamRef
+from agent.volume.ntfs import NtfsVolume, StreamRef
 from agent.volume.opening import OpenedVolume, open_volume
 from agent.volume.rescue import RescueSource
 
@@ -49,16 +50,10 @@ _T = TypeVar("_T")
 FILLING_THREADS = 2
 """One decrypts while the other waits for the drive, or they share the work on a fast one."""
 
-ENTRIES_PER_MESSAGE = 256
-EXTENTS_PER_MESSAGE = 50_000
-MAX_EXTENTS = 1_000_000
-"""A file in more pieces than this is not moved: its list would not fit a message."""
-_NAME, _EXTENTS = 2, 7
-"""Where name and extents stand in the JSON of a stream reference."""
+_NAME = 2
+"""Where the name stands in the JSON of a stream reference."""
 MAX_TRIES = 3
 """Of a read that met a drive which was away for a moment and came back."""
-DAMAGED = "$Damaged"
-"""First name of the path under which a damaged MFT record is accounted for; then its number, and a name."""
 
 
 class Reader:
@@ -128,16 +123,13 @@ class Reader:
             raise
 
     def _scan(self, _: Message) -> None:
-        rows: list[list[object]] = []
-        extents = 0
+        batch = Batch()
         for entry in self._ntfs.scan(self._scratch):
-            for row in _rows(entry):
-                rows.append(row)
-                extents += _extents(row)
-            if len(rows) >= ENTRIES_PER_MESSAGE or extents >= EXTENTS_PER_MESSAGE:
-                self._channel.send({"is": "entries", "rows": rows})
-                rows, extents = [], 0
-        self._channel.send({"is": "entries", "rows": rows})
+            batch.add(entry)
+            if batch.is_full:
+                self._channel.send(batch.message())
+                batch = Batch()
+        self._channel.send(batch.message())
         # Records that a pulled or faltering drive could not give look damaged; they are not.
         self._was_there("listed")
         self._channel.send({"is": "scanned"})
@@ -154,7 +146,7 @@ class Reader:
             return None
         if entry.target is not None:
             return [[path], None, 0, "damaged", f"a link to {entry.target}; links are not followed"]
-        return next((row for row in _rows(entry) if _is_unnamed(row)), None)
+        return next((row for row in rows_of(entry) if _is_unnamed(row)), None)
 
     def _stream(self, message: Message) -> None:
         self._streams[message["sid"]] = StreamRef.from_json(message["ref"])
@@ -265,42 +257,6 @@ def _read_range(volume: BlockSource, start: int, offset: int, buffer: memoryview
 def _is_unnamed(row: list[object]) -> bool:
     stream = row[1]
     return isinstance(stream, list) and stream[_NAME] == ""
-
-
-def _extents(row: list[object]) -> int:
-    stream = row[1]
-    return len(stream[_EXTENTS]) if isinstance(stream, list) else 0
-
-
-def _rows(entry: Entry | DamagedRecord) -> Iterator[list[object]]:
-    """What the uploader needs of an entry: [path, stream or None, facts or 0, flags, note]."""
-    if isinstance(entry, DamagedRecord):
-        yield [[DAMAGED, str(entry.number), *entry.names[:1]], None, 0, "damaged", entry.why]
-        return
-    if entry.is_directory:
-        flags = "directory"
-    elif entry.is_system:
-        flags = "system"
-    elif entry.target is not None:
-        flags = "link"
-    else:
-        flags = "file"
-    streams: list[StreamRef | None] = [*entry.streams] or [None]
-    for stream in streams:
-        yield [
-            list(entry.path),
-            _bounded(stream).to_json() if stream is not None else None,
-            [entry.modified, entry.changed, entry.created, entry.attributes],
-            flags,
-            entry.target or "",
-        ]
-
-
-def _bounded(stream: StreamRef) -> StreamRef:
-    if len(stream.extents) <= MAX_EXTENTS:
-        return stream
-    why = f"the file lies in {len(stream.extents)} pieces, more than this station moves"
-    return stream._replace(extents=(), unsupported=why)
 
 
 def _read_order(fd: int) -> Any:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import compress
 from typing import Any
 
 from agent.model.codes import (
@@ -150,7 +151,7 @@ class FoundFiles:
     ``packed`` are rows of ``packed.pack``; ``seqs`` ascend.
     """
 
-    seqs: Iterable[int]
+    seqs: list[int]
     file_paths: list[str]
     blobs: list[str]
     lengths: list[int]
@@ -173,6 +174,17 @@ class FoundFiles:
         return (
             (seq, path, blob, kind, how, overwrites, 0, length, first, packed, None)
             for seq, path, blob, length, first, packed in columns
+        )
+
+    def only(self, wanted: list[bool]) -> FoundFiles:
+        """Those that are wanted."""
+        return FoundFiles(
+            [*compress(self.seqs, wanted)],
+            [*compress(self.file_paths, wanted)],
+            [*compress(self.blobs, wanted)],
+            [*compress(self.lengths, wanted)],
+            [*compress(self.first_offsets, wanted)],
+            [*compress(self.packed, wanted)],
         )
 
 

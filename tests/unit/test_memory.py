@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any
 
 from agent.formats.lognames import ReportKind
 from agent.model.codes import BlobStatus, Disposition, DispositionStatus, DriveStatus
@@ -14,7 +14,9 @@ from agent.model.job import Destination
 from agent.transfer import inventory
 from agent.transfer.items import ItemState, Outcome
 from agent.transfer.journal import Journal
+from agent.transfer.listing import Batch, Listed
 from agent.transfer.reports import Reporter
+from agent.volume.ntfs import Entry, StreamKind, StreamRef
 
 FEW, MANY = 1_000, 20_000
 ALLOWED_GROWTH_BYTES = 1_500_000
@@ -26,14 +28,21 @@ class _Reader:
     def __init__(self, files: int) -> None:
         self._files = files
 
-    async def scan(self) -> AsyncGenerator[list[Any], None]:
-        for start in range(0, self._files, 256):
-            yield [self._row(n) for n in range(start, min(start + 256, self._files))]
+    async def scan(self) -> AsyncGenerator[Listed, None]:
+        batch = Batch()
+        for number in range(self._files):
+            batch.add(self._entry(number))
+            if batch.is_full or number == self._files - 1:
+                yield Listed.of(json.loads(json.dumps(batch.message())))
+                batch = Batch()
 
     @staticmethod
-    def _row(number: int) -> list[Any]:
-        stream = [number, 1, "", "plain", 10, 10, 0, [number * 4096, 4096], None, number * 4096, 0]
-        return [[f"folder {number % 100}", f"file {number:08}.bin"], stream, 0, "file", ""]
+    def _entry(number: int) -> Entry:
+        extents = ((number * 4096, 4096), *[(None, 4096)] * (number % 10 == 0))
+        kind = StreamKind.SPARSE if len(extents) > 1 else StreamKind.PLAIN
+        stream = StreamRef(number, 1, "", kind, 10, 10, 0, extents, None, number * 4096)
+        path = (f"folder {number % 100}", f"file {number:08}.bin")
+        return Entry(number, 1, path, False, 0x20, 1, 2, 3, 4, 1, False, (stream,), None, None)
 
 
 async def _peak(files: int, folder: Path) -> int:

@@ -1,0 +1,218 @@
+"""How the reader lists a volume's files to the uploader: ordinary ones in columns, all others a row each.
+
+A column costs a few C calls a message where a row costs some of Python's a file: most of what a drive of
+small files took before its first byte moved. The uploader checks the columns as it checks rows: they
+were made from hostile bytes by a process that those bytes may have taken over.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate, compress
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.errors import WorkerLost
+from agent.transfer.frames import Message
+from agent.transfer.items import FileFacts
+from agent.transfer.packed import NUMBERS, numbers_of
+from agent.volume.ntfs import DamagedRecord, Entry, StreamRef
+
+DAMAGED = "$Damaged"
+"""First name of the path under which a damaged MFT record is accounted for; then its number, and a name."""
+
+FILES_PER_MESSAGE = 1024
+EXTENTS_PER_MESSAGE = 50_000
+MAX_EXTENTS = 1_000_000
+"""A file in more pieces than this is not moved: its list would not fit a message."""
+
+MAX_COUNTED_BYTES = 1 << 48
+"""More than any blob can hold; sizes that only a hostile drive gives are counted as this."""
+
+_WIDTH = NUMBERS + 2
+"""Of a file: its folder's place in the message, where its stream begins, and the numbers of ``packed``."""
+
+_BAD = "the reader sent an entry that is none"
+_LIMIT = np.uint64(1 << 63)
+_FACTS = _WIDTH - len(FileFacts._fields)
+"""Where the facts begin."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """Entries on their way into one message, in the reader."""
+
+    folders: dict[tuple[str, ...], int] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    rows: list[tuple[int, list[object]]] = field(default_factory=list)
+    extents: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is to be sent now."""
+        return len(self.names) + len(self.rows) >= FILES_PER_MESSAGE or self.extents >= EXTENTS_PER_MESSAGE
+
+    def add(self, entry: Entry | DamagedRecord) -> None:
+        """What is no file of a customer's is left out: NTFS's own, and folders without named streams."""
+        if isinstance(entry, Entry):
+            if entry.is_system or (entry.is_directory and not any(each.name for each in entry.streams)):
+                return
+            if self._add_ordinary(entry):
+                return
+        for row in rows_of(entry):
+            self.rows.append((len(self.names), row))
+            self.extents += len(row[1][7]) if isinstance(row[1], list) else 0
+
+    def _add_ordinary(self, entry: Entry) -> bool:
+        streams = entry.streams
+        if len(streams) != 1 or entry.is_directory or entry.target is not None or not entry.path:
+            return False
+        facts = FileFacts(entry.modified, entry.changed, entry.created, entry.attributes)
+        numbers = numbers_of(streams[0], facts)
+        if numbers is None:
+            return False
+        folder = entry.path[:-1]
+        place = self.folders.get(folder)
+        if place is None:
+            place = self.folders[folder] = len(self.folders)
+        self.names.append(entry.path[-1])
+        self.numbers += (place, streams[0].first_offset, *numbers)
+        return True
+
+    def message(self) -> Message:
+        """For ``Listed.of``."""
+        return {
+            "is": "entries",
+            "folders": [*self.folders],
+            "names": self.names,
+            "numbers": base64.b64encode(np.array(self.numbers, dtype="<u8").tobytes()).decode("ascii"),
+            "rows": self.rows,
+        }
+
+
+def rows_of(entry: Entry | DamagedRecord) -> Iterator[list[object]]:
+    """What the uploader needs of an entry: [path, stream or None, facts or 0, flags, note]."""
+    if isinstance(entry, DamagedRecord):
+        yield [[DAMAGED, str(entry.number), *entry.names[:1]], None, 0, "damaged", entry.why]
+        return
+    if entry.is_directory:
+        flags = "directory"
+    elif entry.is_system:
+        flags = "system"
+    elif entry.target is not None:
+        flags = "link"
+    else:
+        flags = "file"
+    streams: list[StreamRef | None] = [*entry.streams] or [None]
+    for stream in streams:
+        yield [
+            list(entry.path),
+            _bounded(stream).to_json() if stream is not None else None,
+            [entry.modified, entry.changed, entry.created, entry.attributes],
+            flags,
+            entry.target or "",
+        ]
+
+
+def _bounded(stream: StreamRef) -> StreamRef:
+    if len(stream.extents) <= MAX_EXTENTS:
+        return stream
+    why = f"the file lies in {len(stream.extents)} pieces, more than this station moves"
+    return stream._replace(extents=(), unsupported=why)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A message of the reader's, checked, in the uploader.
+
+    ``names``, ``places`` (in ``folders``), ``first_offsets``, ``sizes`` (as counted) and ``packed`` are
+    columns: a place in all is one ordinary file. ``rows`` are the others, each with the number of ordinary
+    files before it; what a row holds is not checked.
+    """
+
+    folders: list[list[str]]
+    names: list[str]
+    places: list[int]
+    first_offsets: list[int]
+    sizes: list[int]
+    packed: list[bytes]
+    rows: list[tuple[int, Any]]
+
+    @classmethod
+    def of(cls, message: Message) -> Listed:
+        """Raises WorkerLost for what is no such message, or holds what no volume could."""
+        match message:
+            case {"folders": list(folders), "names": list(names), "numbers": str(text), "rows": list(rows)}:
+                numbers = _numbers(text, len(names), len(folders))
+            case _:
+                raise WorkerLost("the reader sent a list of entries that is none")
+        _check_names(names)
+        for folder in folders:
+            if not isinstance(folder, list):
+                raise WorkerLost(_BAD)
+            _check_names(folder)
+        stride = 8 * NUMBERS
+        packed = numbers[:, 2:].tobytes()
+        return cls(
+            folders,
+            names,
+            numbers[:, 0].tolist(),
+            numbers[:, 1].tolist(),
+            np.minimum(numbers[:, 3], MAX_COUNTED_BYTES).tolist(),
+            [packed[at : at + stride] for at in range(0, len(packed), stride)],
+            _checked_rows(rows, len(names)),
+        )
+
+    def only(self, wanted: list[bool]) -> Listed:
+        """Those of the ordinary files that are wanted."""
+        before = [0, *accumulate(wanted)]
+        return Listed(
+            self.folders,
+            [*compress(self.names, wanted)],
+            [*compress(self.places, wanted)],
+            [*compress(self.first_offsets, wanted)],
+            [*compress(self.sizes, wanted)],
+            [*compress(self.packed, wanted)],
+            [(before[at], row) for at, row in self.rows],
+        )
+
+
+def _numbers(text: str, files: int, folders: int) -> NDArray[np.uint64]:
+    """A row for each file, every number within its bounds; a time that no clock ever showed becomes 0."""
+    try:
+        data = bytearray(base64.b64decode(text, validate=True))
+    except ValueError:
+        raise WorkerLost(_BAD) from None
+    if len(data) != files * _WIDTH * 8:
+        raise WorkerLost(_BAD)
+    found = np.frombuffer(data, dtype="<u8").reshape(files, _WIDTH)
+    places, starts, _, sizes, valid, lengths = found[:, :6].T
+    is_plain = lengths > 0
+    bad = (places >= folders) | (starts >= _LIMIT) | (sizes >= _LIMIT) | (lengths >= _LIMIT) | (valid > sizes)
+    if (bad | (is_plain & (sizes > lengths))).any():
+        raise WorkerLost(_BAD)
+    facts = found[:, _FACTS:]
+    facts[facts >= _LIMIT] = 0
+    return found
+
+
+def _check_names(names: list[Any]) -> None:
+    if names and (set(map(type, names)) != {str} or not all(names)):
+        raise WorkerLost(_BAD)
+
+
+def _checked_rows(rows: list[Any], files: int) -> list[tuple[int, Any]]:
+    checked, least = [], 0
+    for each in rows:
+        match each:
+            case [int(before), row] if least <= before <= files:
+                checked.append((before, row))
+                least = before
+            case _:
+                raise WorkerLost(_BAD)
+    return checked

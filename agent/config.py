@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -19,6 +21,8 @@ from agent.transfer.ring import SLOT_BYTES
 DEFAULT_CONFIG = Path("/etc/drive-ingest-agent/agent.toml")
 MEBIBYTE = 1024 * 1024
 MAX_CREDENTIAL_BYTES = 64 * 1024
+MAX_SOCKET_PATH_BYTES = 107
+_PORT = re.compile(r"[0-9]{1,5}\Z", re.ASCII)
 _ID_PATH = re.compile(r"[A-Za-z0-9:._+-]{1,200}\Z", re.ASCII)
 """What udev makes of the way to a device (udevadm info, ID_PATH)."""
 
@@ -80,6 +84,36 @@ class BandwidthSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Listen:
+    """Where metrics are served: the path of a Unix socket, or a port of this machine's own address."""
+
+    path: Path | None = None
+    host: str = ""
+    port: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Listen:
+        """``/run/.../metrics.sock``, ``127.0.0.1:PORT`` or ``[::1]:PORT``. Raises ConfigInvalid."""
+        if text.startswith("/"):
+            if len(os.fsencode(text)) > MAX_SOCKET_PATH_BYTES or "\0" in text:
+                raise ConfigInvalid(
+                    f"metrics.listen is no path of a socket (1 to {MAX_SOCKET_PATH_BYTES} bytes)"
+                )
+            return cls(path=Path(text))
+        host, colon, port = text.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not colon or not _PORT.match(port) or not 0 < int(port) < 65536:
+            raise ConfigInvalid("metrics.listen must be a path, 127.0.0.1:PORT or [::1]:PORT")
+        try:
+            is_own = ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            is_own = False
+        if not is_own:
+            raise ConfigInvalid("metrics.listen must be an address of this machine alone: 127.0.0.1 or [::1]")
+        return cls(host=host, port=int(port))
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All of it."""
 
@@ -91,30 +125,45 @@ class Settings:
     """Label on the chassis by udev's ID_PATH."""
     transfer: TransferSettings = field(default_factory=TransferSettings)
     bandwidth: BandwidthSettings = field(default_factory=BandwidthSettings)
+    key_file: Path | None = None
+    """The key of the keys in the catalog; None: beside the catalog."""
+    metrics: Listen | None = None
+
+    @property
+    def catalog_key(self) -> Path:
+        """Where the key of keys is."""
+        return self.key_file or self.state_dir / "catalog.key"
 
 
-def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
+def load(path: Path | None, environment: Mapping[str, str], *, with_credential: bool = True) -> Settings:
     """Settings from ``path``, or INGEST_AGENT_CONFIG, or the default place if it is there.
 
-    Raises ConfigInvalid naming the setting.
+    Without ``with_credential`` the store's is neither read nor asked for: who only looks into the
+    catalog need not be allowed to read it. Raises ConfigInvalid naming the setting.
     """
     chosen = path or (Path(text) if (text := environment.get("INGEST_AGENT_CONFIG")) else None)
     if chosen is None and DEFAULT_CONFIG.exists():
         chosen = DEFAULT_CONFIG
     raw = _read(chosen) if chosen is not None else {}
-    _known(raw, "", {"state_dir", "store", "image", "devices", "bays", "transfer", "bandwidth"})
+    _known(
+        raw,
+        "",
+        {"state_dir", "store", "image", "devices", "bays", "transfer", "bandwidth", "key_file", "metrics"},
+    )
     named = environment.get("INGEST_AGENT_STATE") or raw.get("state_dir") or _default_state(environment)
     if not isinstance(named, (str, Path)):
         raise ConfigInvalid("state_dir must be a path")
     state_dir = Path(named)
     return Settings(
         state_dir=state_dir.absolute(),
-        store=_store(raw.get("store", {}), state_dir, environment),
+        store=_store(raw.get("store", {}), state_dir, environment, with_credential),
         images=_images(raw.get("image", [])),
         devices=_devices(raw.get("devices", {})),
         bays=_bays(raw.get("bays", {})),
         transfer=_transfer(raw.get("transfer", {})),
         bandwidth=_bandwidth(raw.get("bandwidth", {})),
+        key_file=_key_file(raw.get("key_file"), environment),
+        metrics=_metrics(raw.get("metrics", {}), environment),
     )
 
 
@@ -142,7 +191,30 @@ def _known(table: Any, place: str, names: set[str]) -> None:
         raise ConfigInvalid(f"there is no setting {place}{unknown[0]}; known are {', '.join(sorted(names))}")
 
 
-def _store(table: Mapping[str, Any], state_dir: Path, environment: Mapping[str, str]) -> StoreSettings:
+def _key_file(named: Any, environment: Mapping[str, str]) -> Path | None:
+    named = environment.get("INGEST_AGENT_KEY_FILE") or named
+    if named is not None and (not isinstance(named, str) or not named):
+        raise ConfigInvalid("key_file must be a path")
+    if named:
+        return Path(named).absolute()
+    folder = environment.get("CREDENTIALS_DIRECTORY")
+    handed = Path(folder) / "catalog.key" if folder else None
+    return handed if handed is not None and handed.exists() else None
+
+
+def _metrics(table: Mapping[str, Any], environment: Mapping[str, str]) -> Listen | None:
+    _known(table, "metrics.", {"listen"})
+    named = environment.get("INGEST_AGENT_METRICS_LISTEN") or table.get("listen")
+    if named is None:
+        return None
+    if not isinstance(named, str):
+        raise ConfigInvalid("metrics.listen must be a text")
+    return Listen.parse(named)
+
+
+def _store(
+    table: Mapping[str, Any], state_dir: Path, environment: Mapping[str, str], with_credential: bool
+) -> StoreSettings:
     _known(table, "store.", {"kind", "address", "credential_file", "credential", "client_id"})
     kind = environment.get("INGEST_AGENT_STORE_KIND") or table.get("kind", "directory")
     if kind not in ("azure", "directory"):
@@ -157,6 +229,8 @@ def _store(table: Mapping[str, Any], state_dir: Path, environment: Mapping[str, 
     identity = _identity(table)
     if identity is not None:
         return StoreSettings(kind, str(address), identity=identity)
+    if not with_credential:
+        return StoreSettings(kind, str(address))
     path = _credential_file(table, environment)
     return StoreSettings(kind, str(address), read_credential(path), path)
 

@@ -104,7 +104,8 @@ def _read(path: Path) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise StateUnusable(f"key file {path} is not a regular file")
         mode = stat.S_IMODE(status.st_mode)
-        if mode & 0o077:
+        # A systemd credential may be root's, readable by an access list, which shows as the group's right.
+        if mode & (0o077 if status.st_uid == os.geteuid() else 0o037):
             raise StateUnusable(f"key file {path} is open to others (mode {mode:04o}); it must be 0600")
         key = file.read(KEY_BYTES + 1)
     if len(key) != KEY_BYTES:

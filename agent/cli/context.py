@@ -35,22 +35,27 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 class Context:
     """Made once a command; settings are read when they are first asked for."""
 
-    def __init__(self, load: Callable[[], Settings]) -> None:
+    def __init__(self, load: Callable[[bool], Settings]) -> None:
+        """``load`` reads the settings, with the store's credential or without."""
         self._load = load
 
     @cached_property
     def settings(self) -> Settings:
-        """Raises ConfigInvalid."""
-        return self._load()
+        """Without the store's credential, until ``check_store``. Raises ConfigInvalid."""
+        return self._load(False)
 
     def reload(self) -> Settings:
-        """Read them anew, for a station that runs on. Raises ConfigInvalid."""
-        return self._load()
+        """Read them anew, with the credential, for a station that runs on. Raises ConfigInvalid."""
+        return self._load(True)
 
     def check_store(self) -> None:
-        """A store that cannot work is found before a drive is touched. Raises ConfigInvalid."""
+        """A store that cannot work is found before a drive is touched, and ``settings`` gets its credential.
+
+        Raises ConfigInvalid.
+        """
         from agent.blobs.opening import check_store
 
+        self.settings = self.reload()
         store = self.settings.store
         check_store(store.kind, store.address, store.credential, store.identity)
 
@@ -59,8 +64,8 @@ class Context:
         """The catalog of this station."""
         from agent.catalog.catalog import open_catalog
 
-        folder = self.settings.state_dir
-        async with open_catalog(folder / "catalog.sqlite", folder / "catalog.key") as catalog:
+        settings = self.settings
+        async with open_catalog(settings.state_dir / "catalog.sqlite", settings.catalog_key) as catalog:
             yield catalog
 
     def with_catalog(self, work: Callable[[Catalog], Coroutine[Any, Any, T]]) -> T:

@@ -19,8 +19,8 @@ findings (CompletedMoreInfo); 4 the drive; 5 this station; 6 the network; 7 the 
 8 refused by the books (no such job, extra drive, wrong state); 130 or 143 interrupted, place kept."""
 
 
-COMMANDS = ("bays", "drive", "job", "log", "replay", "run", "volume")
-"""Each has a module of its name here, in which it has that name again."""
+COMMANDS = ("bays", "drive", "install-systemd", "job", "log", "replay", "run", "volume")
+"""Each has a module of its name here, in which it has that name again; ``-`` is ``_`` there."""
 
 
 class _Commands(click.Group):
@@ -32,7 +32,8 @@ class _Commands(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"agent.cli.{name}"), name)
+        module = name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"agent.cli.{module}"), module)
         return command
 
     def invoke(self, context: click.Context) -> object:
@@ -63,7 +64,7 @@ def cli(context: click.Context, config_file: Path | None, state: Path | None) ->
     environment = dict(os.environ)
     if state is not None:
         environment["INGEST_AGENT_STATE"] = str(state)
-    context.obj = Context(lambda: config.load(config_file, environment))
+    context.obj = Context(lambda whole: config.load(config_file, environment, with_credential=whole))
 
 
 def main() -> None:

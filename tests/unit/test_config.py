@@ -150,3 +150,41 @@ otherwise = "10 MB/s"
 def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigInvalid, match="cannot be read"):
         config.load(tmp_path / "none.toml", {})
+
+
+def test_the_key_of_keys_comes_as_a_credential_where_one_is_handed_over(tmp_path: Path) -> None:
+    handed = {"INGEST_AGENT_STATE": str(tmp_path), "CREDENTIALS_DIRECTORY": str(tmp_path / "credentials")}
+    assert config.load(None, handed).catalog_key == tmp_path / "catalog.key"
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials/catalog.key").touch()
+    assert config.load(None, handed).catalog_key == tmp_path / "credentials/catalog.key"
+    named = {**handed, "INGEST_AGENT_KEY_FILE": str(tmp_path / "mine")}
+    assert config.load(None, named).catalog_key == tmp_path / "mine"
+
+
+def test_who_does_not_need_the_credential_of_the_store_need_not_be_able_to_read_it(tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text(GOOD.format(tmp_path))
+    assert config.load(file, {}, with_credential=False).store.credential is None
+    with pytest.raises(ConfigInvalid, match="credential_file"):
+        config.load(file, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "listen"),
+    [
+        ("127.0.0.1:9784", config.Listen(host="127.0.0.1", port=9784)),
+        ("[::1]:9784", config.Listen(host="::1", port=9784)),
+        ("/run/a/metrics.sock", config.Listen(path=Path("/run/a/metrics.sock"))),
+    ],
+)
+def test_metrics_are_served_to_this_machine(text: str, listen: config.Listen) -> None:
+    assert config.Listen.parse(text) == listen
+
+
+@pytest.mark.parametrize(
+    "text", ["0.0.0.0:9784", "[::]:1", "host:1", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:99999", "", "/" * 200]
+)
+def test_metrics_are_served_to_nobody_else(text: str) -> None:
+    with pytest.raises(ConfigInvalid, match=r"metrics\.listen"):
+        config.Listen.parse(text)

@@ -33,6 +33,13 @@ class Member:
     shared_bytes: int
     cpu_s: float
 
+    def after(self, earlier: Member | None) -> Member:
+        """With the peaks of both looks: what is shared may be let go before the end."""
+        if earlier is None:
+            return self
+        shared = max(self.shared_bytes, earlier.shared_bytes)
+        return Member(self.command, max(self.peak_bytes, earlier.peak_bytes), shared, self.cpu_s)
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:
@@ -64,12 +71,14 @@ class Child:
         folder: Path | None = None,
         environment: Mapping[str, str] | None = None,
         holds_stdin: bool = False,
+        deadline_s: float = DEADLINE_S,
     ) -> None:
         """``stdin`` fits into a pipe, which ``holds_stdin`` keeps open until the end.
 
         ``name`` is for messages; raises PartyFailed without the program.
         """
         self.name = name
+        self._deadline_s = deadline_s
         self.begun = time.monotonic()
         self.first_said: float | None = None
         self.ended: float | None = None
@@ -132,18 +141,18 @@ class Child:
         if self.ended is None:
             for pid in family(self.pid):
                 if (member := look_at(pid)) is not None:
-                    self._members[pid] = member
+                    self._members[pid] = member.after(self._members.get(pid))
         self._listen()
 
     def wait(self, others: Iterable[Child] = ()) -> None:
         """Until it is over, looking at it and at ``others`` now and then."""
         watched = (self, *others)
-        deadline = self.begun + DEADLINE_S
+        deadline = self.begun + self._deadline_s
         while not self.is_over():
             for child in watched:
                 child.look()
             if time.monotonic() > deadline:
-                raise PartyFailed(f"{self.name} took more than {DEADLINE_S} s")
+                raise PartyFailed(f"{self.name} took more than {self._deadline_s:g} s")
             self._wait_for_news()
         self._listen()
 
@@ -200,10 +209,18 @@ def family(pid: int) -> list[int]:
     for each in found:
         for tasks in Path(f"/proc/{each}/task").glob("*/children"):
             try:
-                found += map(int, tasks.read_text("ascii").split())
+                found += [
+                    child for child in map(int, tasks.read_text("ascii").split()) if _is_own(child, each)
+                ]
             except OSError:
                 continue
     return found
+
+
+def _is_own(child: int, parent: int) -> bool:
+    """Whether it has a program of its own: until then it is a fork, whose memory is its parent's."""
+    commands = [Path(f"/proc/{each}/cmdline").read_bytes() for each in (child, parent)]
+    return commands[0] != commands[1]
 
 
 def look_at(pid: int) -> Member | None:

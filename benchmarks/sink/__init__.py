@@ -29,11 +29,17 @@ class SinkMissing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What the sink saw. ``span_s`` is from the head of the first write to the end of the last."""
+    """What the sink saw. ``span_s`` is from the head of the first write to the end of the last.
+
+    ``blobs`` are those that were completed, with ``blob_bytes`` in all; requests and bodies are of
+    block lists too.
+    """
 
     requests: int
     body_bytes: int
     span_s: float
+    blobs: int
+    blob_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +56,23 @@ class Sink:
         """Of a path-style account."""
         return f"{'https' if self.is_tls else 'http'}://127.0.0.1:{self.port}/{ACCOUNT}"
 
-    def figures(self) -> Figures:
-        """Since it was asked last."""
+    def figures(self, watch: str = "") -> Figures:
+        """Since it was asked last.
+
+        With ``watch``, all blobs are forgotten, and from now on only writes into that container count.
+        """
         context = (
             ssl.create_default_context(cafile=self.certificates.authority) if self.certificates else None
         )
         address = self.endpoint.removesuffix(f"/{ACCOUNT}") + "/-/figures"
+        if watch:
+            address += f"?/{ACCOUNT}/{watch}/"
         opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
         )
         with opener.open(address, timeout=10) as answer:
-            requests, body_bytes, span_s = answer.read().split()
-        return Figures(int(requests), int(body_bytes), float(span_s))
+            requests, body_bytes, span_s, blobs, blob_bytes = answer.read().split()
+        return Figures(int(requests), int(body_bytes), float(span_s), int(blobs), int(blob_bytes))
 
 
 @contextmanager

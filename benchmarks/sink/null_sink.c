@@ -4,8 +4,11 @@
 
    Listens on a free port of 127.0.0.1 (over TLS when a certificate is given), prints the port, and
    ends with its standard input. A thread a connection; HTTP/1.1 with keep-alive and Content-Length.
-   GET /-/figures answers "PUTS BYTES SPAN_SECONDS" and begins to count anew; the span is from the
-   head of the first PUT to the end of the last. HEAD knows the size, mtime and MD5 of what was put. */
+   GET /-/figures answers "PUTS BYTES SPAN_SECONDS BLOBS BLOB_BYTES" and begins to count anew; the span
+   is from the head of the first PUT to the end of the last, and blobs are those that were completed.
+   GET /-/figures?PREFIX does so too, forgets all blobs, and from then on counts only paths that begin
+   with PREFIX.
+   HEAD knows the size, mtime and MD5 of what was put. */
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -27,7 +30,8 @@ struct blob { struct blob *next; unsigned long long staged, size; int is_there; 
 static SSL_CTX *tls;
 static struct blob *table[BUCKETS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static unsigned long long puts_seen, bytes_seen;
+static unsigned long long puts_seen, bytes_seen, blobs_seen, blob_bytes_seen;
+static char watched[PATH_BYTES];
 static double first_put, last_put;
 
 static double now(void) {
@@ -88,18 +92,31 @@ static struct blob *blob_at(const char *path) {
     return *bucket = found;
 }
 
+static int is_watched(const char *path) {
+    return !strncmp(path, watched, strlen(watched));
+}
+
 static void keep(const char *head, const char *path, const char *query, unsigned long long length) {
     pthread_mutex_lock(&lock);
     struct blob *blob = blob_at(path);
-    puts_seen++, bytes_seen += length, last_put = now();
+    int is_counted = is_watched(path);
+    if (is_counted) puts_seen++, bytes_seen += length, last_put = now();
     if (strstr(query, "comp=block") && !strstr(query, "comp=blocklist")) blob->staged += length;
     else {
         blob->size = strstr(query, "comp=blocklist") ? blob->staged : length;
         blob->staged = 0, blob->is_there = 1;
+        if (is_counted) blobs_seen++, blob_bytes_seen += blob->size;
         find(head, "x-ms-meta-mtime", blob->mtime);
         find(head, "x-ms-blob-content-md5", blob->md5);
     }
     pthread_mutex_unlock(&lock);
+}
+
+static void forget(void) {
+    for (unsigned at = 0; at < BUCKETS; at++) {
+        for (struct blob *blob = table[at], *next; blob; blob = next) next = blob->next, free(blob);
+        table[at] = NULL;
+    }
 }
 
 static int answer(struct peer *peer, const char *status, const char *headers, unsigned long long length, const char *body) {
@@ -116,12 +133,14 @@ static int answer_head(struct peer *peer, const char *path) {
     char headers[512];
     pthread_mutex_lock(&lock);
     struct blob *blob = blob_at(path);
-    pthread_mutex_unlock(&lock);
-    if (!blob->is_there) return answer(peer, "404 Not Found", "x-ms-error-code: BlobNotFound\r\n", 0, "");
+    int is_there = blob->is_there;
+    unsigned long long size = blob->size;
     snprintf(headers, sizeof headers, "x-ms-blob-type: BlockBlob\r\nContent-Type: application/octet-stream\r\n%s%s%s%s%s%s",
              *blob->mtime ? "x-ms-meta-mtime: " : "", blob->mtime, *blob->mtime ? "\r\n" : "",
              *blob->md5 ? "Content-MD5: " : "", blob->md5, *blob->md5 ? "\r\n" : "");
-    return answer(peer, "200 OK", headers, blob->size, "");
+    pthread_mutex_unlock(&lock);
+    if (!is_there) return answer(peer, "404 Not Found", "x-ms-error-code: BlobNotFound\r\n", 0, "");
+    return answer(peer, "200 OK", headers, size, "");
 }
 
 static int answer_get(struct peer *peer, const char *path, const char *query) {
@@ -129,8 +148,11 @@ static int answer_get(struct peer *peer, const char *path, const char *query) {
     const char *body = "<?xml version=\"1.0\"?><EnumerationResults><Blobs/><NextMarker/></EnumerationResults>";
     if (!strcmp(path, "/-/figures")) {
         pthread_mutex_lock(&lock);
-        snprintf(figures, sizeof figures, "%llu %llu %.6f\n", puts_seen, bytes_seen, last_put - first_put);
-        puts_seen = bytes_seen = 0, first_put = last_put = 0;
+        snprintf(figures, sizeof figures, "%llu %llu %.6f %llu %llu\n", puts_seen, bytes_seen, last_put - first_put,
+                 blobs_seen, blob_bytes_seen);
+        puts_seen = bytes_seen = blobs_seen = blob_bytes_seen = 0, first_put = last_put = 0;
+        snprintf(watched, sizeof watched, "%s", query + (*query == '?'));
+        if (*watched) forget();
         pthread_mutex_unlock(&lock);
         body = figures;
     } else if (strstr(query, "comp=blocklist"))
@@ -166,7 +188,7 @@ static int serve(struct peer *peer) {
     int is_counted = is_put && !strstr(query, "restype=container");
     if (is_counted) {
         pthread_mutex_lock(&lock);
-        if (first_put == 0) first_put = now();
+        if (first_put == 0 && is_watched(path)) first_put = now();
         pthread_mutex_unlock(&lock);
     }
     if (!discard(peer, length - taken)) return 0;

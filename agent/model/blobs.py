@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from agent.errors import MalformedInput
@@ -44,8 +45,19 @@ class BlobName:
             raise MalformedInput(f"blob name {path[:80]!r} is not allowed: {problem}")
         return cls(container, path)
 
+    @classmethod
+    def restored(cls, text: str) -> BlobName:
+        """From what ``str`` gave of one: it is not checked anew."""
+        container, _, path = text.partition("/")
+        return cls(_container(container), path)
+
     def __str__(self) -> str:
         return f"{self.container}/{self.path}"
+
+
+@lru_cache(maxsize=64)
+def _container(text: str) -> ContainerName:
+    return ContainerName(text)
 
 
 POISON: Final = r"\x00-\x1f\x7f-\x9f\\\ud800-\udfff\ufdd0-\ufdef" + "".join(

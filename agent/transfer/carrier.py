@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Self
 
-from agent.blobs.store import Body
+from agent.blobs.crc64 import crc64
+from agent.blobs.store import Body, NewBlob
 from agent.errors import BlobNotFound, BlobRequestFailed, ChecksumMismatch, LeasePresent, MalformedInput
 from agent.model.codes import BlobStatus, BlobType, ChunkStatus, DispositionStatus, SideFileStatus
 from agent.model.verification import Depth, Verdict, Verified
 from agent.transfer.books import Books
-from agent.transfer.hashing import crc64_of, matches
+from agent.transfer.hashing import crc64_of, matches, matches_now
 from agent.transfer.items import ItemState, Outcome, Piece
 from agent.transfer.link import ReaderLink
 from agent.transfer.ring import SLOT_BYTES, slots_for
 from agent.transfer.sender import NoFreeName, Placed, Sender
 from agent.transfer.sides import SHA256_KEY
 from agent.transfer.verify import Finding, ReadBack
-from agent.transfer.work import Cargo, Work
+from agent.transfer.work import Cargo, Load, Work
 
 _MEBIBYTE = 1024 * 1024
 _REFUSED: dict[type[Exception], BlobStatus] = {
@@ -46,18 +47,29 @@ class Recognition:
 
     def __init__(self) -> None:
         self._left = 0
+        self._has_heard = False
 
     @property
     def is_likely(self) -> bool:
         return self._left > 0
 
+    @property
+    def is_unlikely(self) -> bool:
+        """Whether some blob was not there, and none of late was: until then nothing is sent by the dozen."""
+        return self._has_heard and not self._left
+
     def found(self) -> None:
         """A blob was there, and it was ours."""
         self._left = LOOK_ON
 
+    def made(self) -> None:
+        """One was made, which nobody had asked for before."""
+        self._has_heard = True
+
     def missed(self) -> None:
-        """One was not."""
-        self._left -= 1
+        """One was asked for, and was not there."""
+        self._left = max(0, self._left - 1)
+        self._has_heard = True
 
 
 class Carrier:
@@ -102,7 +114,41 @@ class Carrier:
                 placed = await self._sender.put_whole(work.target, body, checksum)
                 if placed.is_there:
                     self._recognition.found()
+                elif placed.status is DispositionStatus.CREATED:
+                    self._recognition.made()
                 await self._conclude(work, placed, held)
+
+    async def together(self, loads: Sequence[Load], is_wanted: Callable[[], bool]) -> int:
+        """Blobs of one request each, all read by one; how many are settled, from the first on.
+
+        The slots of these are released. It is for plain ones (``Work.is_plain``); what hinders one,
+        whoever sends the rest hears. When they are not wanted any more, none is begun.
+        """
+        if await loads[0].cargo.filled is not None:
+            return 0
+        blobs: list[NewBlob] = []
+        for load in loads:
+            blob = self._new_blob(load)
+            if blob is None:
+                break
+            blobs.append(blob)
+        if not blobs:
+            return 0
+        there = await self._sender.put_together(blobs, is_wanted)
+        for (work, _, cargo), blob in zip(loads, blobs[:there], strict=False):
+            verdict = Verdict.UNKNOWN if work.check.note else Verdict.MATCH
+            verified = Verified(work.check.depth, verdict, blob.crc64)
+            self._settle(work, Placed(blob.name, DispositionStatus.CREATED), verified)
+            cargo.hold.release()
+        return there
+
+    def _new_blob(self, load: Load) -> NewBlob | None:
+        """None when what was read is not what the manifest promises."""
+        work, piece, cargo = load
+        body = self._link.ring.views(cargo.hold.slots, piece.length, cargo.at)
+        if work.check.compares_pieces and not matches_now(body, piece.md5):
+            return None
+        return NewBlob(work.target.name, body, crc64(body), work.target.attributes)
 
     async def recognise(self, work: Work) -> None:
         """Settle a blob of one request that an earlier life has put, so that its file need not be read."""

@@ -137,7 +137,14 @@ async def crc64_of(body: Body) -> int:
 
 async def matches(body: Body, md5: bytes | None) -> bool:
     """Whether the body has this MD5; None is that of any."""
-    return md5 is None or await asyncio.to_thread(_md5, body) == md5
+    if sum(map(len, body)) <= INLINE_BYTES:
+        return matches_now(body, md5)
+    return await asyncio.to_thread(matches_now, body, md5)
+
+
+def matches_now(body: Body, md5: bytes | None) -> bool:
+    """As ``matches``, here."""
+    return md5 is None or _md5(body) == md5
 
 
 def _md5(body: Body) -> bytes:

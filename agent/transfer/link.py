@@ -27,8 +27,18 @@ class VolumeRange:
     start: int
 
 
-Source = int | StreamRef | VolumeRange
-"""A stream that was opened, one that is read only once, or a part of the volume."""
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Streams from their starts, each with the bytes wanted of it: they come one behind the other.
+
+    When one cannot be read, all are put off.
+    """
+
+    streams: list[tuple[StreamRef, int]]
+
+
+Source = int | StreamRef | VolumeRange | Gathered
+"""A stream that was opened, one that is read only once, a part of the volume, or several streams."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +199,8 @@ class ReaderLink:
                 message["ref"] = source.to_json()
             case VolumeRange(start):
                 message["start"] = start
+            case Gathered(streams):
+                message["refs"] = [(ref.to_json(), size) for ref, size in streams]
             case sid:
                 message["sid"] = sid
         await self._send(message)

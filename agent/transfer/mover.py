@@ -10,22 +10,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
+from itertools import accumulate
 
-from agent.model.blobs import BlobName
-from agent.model.codes import ChunkStatus
 from agent.model.treatment import AS_USUAL, Treatment
 from agent.transfer.books import Books
 from agent.transfer.carrier import Carrier, Recognition
-from agent.transfer.items import Item, Piece, block_bytes_for, ids_tell_content
+from agent.transfer.items import Item, Piece, block_bytes_for
 from agent.transfer.journal import Journal
-from agent.transfer.link import ReaderLink, VolumeRange
+from agent.transfer.link import Gathered, ReaderLink, Source, VolumeRange
 from agent.transfer.ring import SLOT_BYTES, slots_for
-from agent.transfer.sender import Sender, Target
+from agent.transfer.sender import Sender
 from agent.transfer.sides import Dressed, dress
 from agent.transfer.verify import ReadBack
-from agent.transfer.work import Cargo, Hold, Pieces, Work
+from agent.transfer.work import Cargo, Hold, Load, Work
 from agent.volume.plan import Part, ReadPlan, Request, Want
 
 OPEN_ITEMS = 64
@@ -36,6 +35,12 @@ OPEN_WANTS = 1024
 
 AHEAD = 4
 """Requests whose blobs are being placed while the ones before them are read."""
+
+MAX_GATHERED_BYTES, MOST_GATHERED = 64 * 1024, 128
+"""Of a file that is read together with others, and how many those are."""
+
+FEWEST_TOGETHER, MOST_TOGETHER = 4, 32
+"""Small files of one request that one connection puts one after the other: cheaper for each, not slower."""
 
 MAX_SWEEPS = 8
 """Of the same items. One is the rule, two where sectors are bad, more where others write the same names."""
@@ -96,18 +101,7 @@ class Mover:
 
     def work(self, dressed: Dressed) -> Work:
         """What is to be done for an item."""
-        item = dressed.item
-        name, marker = BlobName.parse(item.blob), self._marker_of(item)
-        target = Target(name, item.disposition, dressed.attributes, marker, item.length)
-        block_bytes = block_bytes_for(item.length, self._block_bytes)
-        pieces = Pieces(item, block_bytes)
-        # An id that tells the content is right only where the content is compared with it.
-        by_content = dressed.check.compares_pieces and ids_tell_content(item)
-        work = Work(dressed, target, block_bytes, by_content, pieces, left=len(pieces))
-        for index in range(len(pieces), pieces.total):
-            why = f"the file ends at byte {work.stream.size}"
-            work.fault(pieces.piece(index), ChunkStatus.FILE_UNEXPECTED_END, why)
-        return work
+        return Work(dressed, block_bytes_for(dressed.item.length, self._block_bytes))
 
 
 class _Sweep:
@@ -128,6 +122,8 @@ class _Sweep:
         self._plan = ReadPlan(OPEN_WANTS, SLOT_BYTES, volume_bytes=mover.volume_bytes)
         self._open: dict[int, Work] = {}
         self._room = asyncio.Semaphore(OPEN_ITEMS)
+        self._gathered: list[Part] = []
+        self._gathered_bytes = 0
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group, aclosing(self._requests(group)) as requests:
@@ -141,6 +137,8 @@ class _Sweep:
                     await self._order(group, ahead.popleft())
             while ahead and not self._stop.is_set():
                 await self._order(group, ahead.popleft())
+            if not self._stop.is_set():
+                await self._order_gathered(group)
 
     async def _requests(self, group: asyncio.TaskGroup) -> AsyncGenerator[Request, None]:
         """The plan, fed as it empties."""
@@ -191,24 +189,57 @@ class _Sweep:
                 work.placing = group.create_task(self.carrier.recognise(work))
 
     async def _order(self, group: asyncio.TaskGroup, request: Request) -> None:
-        """Ask the reader for a request, and send its parts on as they come."""
-        wanted = [found for part in request.parts if (found := await self._wanted(part)) is not None]
-        if not wanted:
-            return
-        if request.is_direct and not self._is_rescue:
-            slots = await self._link.pool.take(1)
-            filled = await self._link.fill(VolumeRange(request.start), 0, request.length, slots)
-            hold = Hold(self._link.pool, slots, len(wanted))
-            for work, piece, at in wanted:
-                await self._send(group, work, piece, Cargo(hold, at, filled))
-            return
-        for work, piece, _ in wanted:
-            slots = await self._link.pool.take(slots_for(piece.length))
-            source = work.stream if work.is_whole else work.sid
-            filled = await self._link.fill(source, piece.offset, piece.length, slots)
-            await self._send(group, work, piece, Cargo(Hold(self._link.pool, slots, 1), 0, filled))
+        """Ask the reader for a request, and send its parts on as they come.
 
-    async def _wanted(self, part: Part) -> tuple[Work, Piece, int] | None:
+        Small files that are to be read through the file system wait for their neighbours.
+        """
+        if not request.is_direct and request.length <= MAX_GATHERED_BYTES and not self._is_rescue:
+            if self._gathered_bytes + request.length > SLOT_BYTES or len(self._gathered) == MOST_GATHERED:
+                await self._order_gathered(group)
+            self._gathered.append(request.parts[0])
+            self._gathered_bytes += request.length
+            return
+        await self._order_gathered(group)
+        wanted = await self._all_wanted(request.parts)
+        if wanted and request.is_direct and not self._is_rescue:
+            parts = [(work, piece, at) for (work, piece), at in wanted]
+            await self._fill_one(group, VolumeRange(request.start), request.length, parts)
+            return
+        for (work, piece), _ in wanted:
+            await self._order_alone(group, work, piece)
+
+    async def _order_gathered(self, group: asyncio.TaskGroup) -> None:
+        parts, self._gathered, self._gathered_bytes = self._gathered, [], 0
+        wanted = await self._all_wanted(parts)
+        whole = [(work, piece) for (work, piece), _ in wanted if work.is_whole]
+        for (work, piece), _ in wanted:
+            if not work.is_whole or len(whole) == 1:
+                await self._order_alone(group, work, piece)
+        if len(whole) > 1:
+            ends = list(accumulate(piece.length for _, piece in whole))
+            streams = [(work.stream, piece.length) for work, piece in whole]
+            placed = [(*each, end - each[1].length) for each, end in zip(whole, ends, strict=True)]
+            await self._fill_one(group, Gathered(streams), ends[-1], placed)
+
+    async def _fill_one(
+        self, group: asyncio.TaskGroup, source: Source, length: int, parts: list[tuple[Work, Piece, int]]
+    ) -> None:
+        """Fill one slot for several pieces, each at its place in it."""
+        slots = await self._link.pool.take(1)
+        filled = await self._link.fill(source, 0, length, slots)
+        hold = Hold(self._link.pool, slots, len(parts))
+        await self._send_all(group, [Load(work, piece, Cargo(hold, at, filled)) for work, piece, at in parts])
+
+    async def _order_alone(self, group: asyncio.TaskGroup, work: Work, piece: Piece) -> None:
+        slots = await self._link.pool.take(slots_for(piece.length))
+        source = work.stream if work.is_whole else work.sid
+        filled = await self._link.fill(source, piece.offset, piece.length, slots)
+        await self._send(group, Load(work, piece, Cargo(Hold(self._link.pool, slots, 1), 0, filled)))
+
+    async def _all_wanted(self, parts: Iterable[Part]) -> list[tuple[tuple[Work, Piece], int]]:
+        return [(found, part.offset) for part in parts if (found := await self._wanted(part)) is not None]
+
+    async def _wanted(self, part: Part) -> tuple[Work, Piece] | None:
         work = self._open[part.key]
         piece = work.pieces.piece(part.index)
         work.given += 1
@@ -218,14 +249,47 @@ class _Sweep:
             await work.placing
         if work.is_closed or (not work.is_whole and await self.carrier.skips(work, piece)):
             return None
-        return work, piece, part.offset
+        return work, piece
 
-    async def _send(self, group: asyncio.TaskGroup, work: Work, piece: Piece, cargo: Cargo) -> None:
-        if work.is_whole:
+    async def _send_all(self, group: asyncio.TaskGroup, loads: list[Load]) -> None:
+        """What was read by one request. Many small files go together, all else by itself."""
+        together: list[Load] = []
+        if self._is_together():
+            together = [load for load in loads if load.work.is_plain]
+        if len(together) < FEWEST_TOGETHER:
+            together = []
+        for start in range(0, len(together), MOST_TOGETHER):
             await self._room.acquire()
-            group.create_task(self._whole(work, piece, cargo))
+            group.create_task(self._together(group, together[start : start + MOST_TOGETHER]))
+        if len(together) < len(loads):
+            gone = {load.work.item.seq for load in together}
+            for load in loads:
+                if load.work.item.seq not in gone:
+                    await self._send(group, load)
+
+    async def _send(self, group: asyncio.TaskGroup, load: Load) -> None:
+        if load.work.is_whole:
+            await self._room.acquire()
+            group.create_task(self._whole(load.work, load.piece, load.cargo))
         else:
-            group.create_task(self.carrier.piece(work, piece, cargo))
+            group.create_task(self.carrier.piece(*load))
+
+    def _is_together(self) -> bool:
+        return self._mover.recognition.is_unlikely and not self._stop.is_set()
+
+    async def _together(self, group: asyncio.TaskGroup, loads: list[Load]) -> None:
+        try:
+            rest = loads[await self.carrier.together(loads, self._is_together) :]
+        except BaseException:
+            _release(loads)
+            raise
+        finally:
+            self._room.release()
+        if self._stop.is_set():
+            _release(rest)
+            return
+        for load in rest:
+            await self._send(group, load)
 
     async def _unread(self, work: Work) -> None:
         try:
@@ -238,3 +302,8 @@ class _Sweep:
             await self.carrier.whole(work, piece, cargo)
         finally:
             self._room.release()
+
+
+def _release(loads: list[Load]) -> None:
+    for load in loads:
+        load.cargo.hold.release()

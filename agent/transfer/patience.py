@@ -13,7 +13,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from agent.errors import ChecksumMismatch, IngestError, StoreRefused, StoreThrottled, StoreUnreachable
+from agent.errors import (
+    ChecksumMismatch,
+    IngestError,
+    Side,
+    StoreRefused,
+    StoreThrottled,
+    StoreUnreachable,
+)
 from agent.transfer.deadlines import Deadlines
 from agent.transfer.pace import Pace
 
@@ -82,8 +89,8 @@ class Patience:
         """What is being waited for, for the screen; None in good weather."""
         self.pausing = 0
         """Calls that wait before they try again."""
-        self.is_throttled = False
-        """Whether the last thing that hindered a call was that the service had no room."""
+        self.hindered_by: Side | None = None
+        """Whose the last trouble was; None as long as there was none."""
         self.cut_requests = 0
         """Requests that were cut by their deadline."""
         self.throttled_requests = 0
@@ -181,7 +188,7 @@ class Patience:
 
     def _notice(self, error: IngestError) -> None:
         self.waiting_for = error.detail
-        self.is_throttled = isinstance(error, StoreThrottled)
+        self.hindered_by = error.side
         self._untold += 1
         if _now() - self._told_at < TELL_EVERY_S:
             return

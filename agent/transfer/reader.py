@@ -159,9 +159,16 @@ class Reader:
 
     def _fill(self, message: Message) -> None:
         """Fills come in the order of the drive, and are begun in it."""
-        read, offset = self._source(message), message["offset"]
         runs = self._ring.runs(message["slots"], message["length"], message["at"])
-        self._threads.submit(self._filled, message["cid"], read, offset, runs).add_done_callback(self._ended)
+        is_gathered = "refs" in message
+        if is_gathered:
+            read, offset = partial(self._read_each, message["refs"]), 0
+        else:
+            read, offset = partial(_read, self._source(message)), message["offset"]
+        fill = self._threads.submit(
+            self._filled, message["cid"], partial(read, offset, runs), is_put_off=is_gathered
+        )
+        fill.add_done_callback(self._ended)
 
     def _source(self, message: Message) -> Callable[[int, memoryview], None]:
         if "start" in message:
@@ -169,16 +176,21 @@ class Reader:
         ref = StreamRef.from_json(message["ref"]) if "ref" in message else self._streams[message["sid"]]
         return partial(self._ntfs.read_into, ref)
 
-    def _filled(
-        self, cid: int, read: Callable[[int, memoryview], None], offset: int, runs: list[memoryview]
-    ) -> None:
+    def _read_each(self, refs: list[tuple[Any, int]], at: int, runs: list[memoryview]) -> None:
+        (run,) = runs
+        for told, size in refs:
+            self._ntfs.read_into(StreamRef.from_json(told), 0, run[at : at + size])
+            at += size
+
+    def _filled(self, cid: int, fill: Callable[[], None], *, is_put_off: bool) -> None:
+        """``is_put_off``: what hinders it may hinder a part of it only, which is then asked for alone."""
         answer: Message = {"is": "filled", "cid": cid}
         try:
-            self._persistently(partial(_read, read, offset, runs))
+            self._persistently(fill)
         except UnreadableSectors as error:
-            answer |= {"why": error.detail, "later": not self._drive.retrying}
+            answer |= {"why": error.detail, "later": is_put_off or not self._drive.retrying}
         except (DiskOperationFailed, NtfsDamaged) as error:
-            answer["why"] = error.detail
+            answer |= {"why": error.detail, "later": is_put_off}
         self._channel.send(answer)
 
     def _persistently(self, step: Callable[[], _T]) -> _T:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.blobs.crc64 import combine, crc64
 from agent.blobs.rules import body_length
-from agent.blobs.store import BlobStore, Body
+from agent.blobs.store import BlobStore, Body, NewBlob
 from agent.errors import BlobAlreadyExists, BlobNotFound, StoreThrottled, StoreUnreachable
 from agent.formats.rename import rename
 from agent.model.blobs import BlobAttributes, BlobName
@@ -20,6 +21,9 @@ MARKER_KEY = "ingestid"
 MAX_RENAMES = 1000
 DOWNLOAD_TRIES = 3
 PIECE_TIMEOUT_S = 120.0
+TOGETHER_S = 10.0
+LAST_OF_THEM_S = 50.0
+"""For the request that is under way when their time is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,24 @@ class Sender:
             lambda name, replace: self._store.put_blob(name, body, crc64, target.attributes, replace=replace),
             body_length(body),
         )
+
+    async def put_together(self, blobs: Sequence[NewBlob], is_wanted: Callable[[], bool]) -> int:
+        """Put small block blobs where none is; how many are there, from the first on.
+
+        Only a short cut for what is nearly always so: ``put_whole`` is for those that are not there
+        then, whatever hindered them. When they are not wanted, or TOGETHER_S is over, no more are begun;
+        ``is_wanted`` is asked in another thread.
+        """
+        for container in {blob.name.container for blob in blobs}:
+            await self.ensure_container(container)
+        async with self._room:
+            until = time.monotonic() + TOGETHER_S
+            done = await self._patience.attempt(
+                lambda: self._store.put_blobs(blobs, lambda: is_wanted() and time.monotonic() < until),
+                sum(body_length(blob.body) for blob in blobs),
+                TOGETHER_S + LAST_OF_THEM_S,
+            )
+        return done or 0
 
     async def create_pages(self, target: Target) -> Placed:
         """A page blob of zeros, to be written by ``put_page``. Raises as ``put_whole``."""

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import overload
+from dataclasses import dataclass, replace
+from typing import NamedTuple, overload
 
 from agent.errors import LeasePresent
+from agent.model.blobs import BlobName
 from agent.model.codes import BlobType, ChunkStatus
 from agent.transfer.hashing import WholeCrc, WholeHash
-from agent.transfer.items import Item, Piece, block_id
+from agent.transfer.items import Item, Piece, block_id, ids_tell_content
 from agent.transfer.link import Trouble
 from agent.transfer.ring import SlotPool
-from agent.transfer.sender import Target
+from agent.transfer.sender import MARKER_KEY, Target
 from agent.transfer.sides import SHA256_KEY, Dressed
-from agent.transfer.verify import Check
 from agent.volume.ntfs import StreamRef
 
 
@@ -28,7 +28,10 @@ class Pieces(Sequence[tuple[int, int]]):
         self._item, self._block_bytes = item, block_bytes
         listed = item.pieces
         self.total = -(-item.length // block_bytes) if listed is None else len(listed)
-        self._count = bisect_right(range(self.total), item.stream.size, key=self._end)
+        if listed is None and item.length <= item.stream.size:
+            self._count = self.total
+        else:
+            self._count = bisect_right(range(self.total), item.stream.size, key=self._end)
 
     def _end(self, index: int) -> int:
         piece = self.piece(index)
@@ -57,7 +60,6 @@ class Pieces(Sequence[tuple[int, int]]):
         return piece.offset, piece.length
 
 
-@dataclass(slots=True)
 class Work:
     """An item under way.
 
@@ -66,37 +68,74 @@ class Work:
     ``refusal`` is that of a piece, and would be that of all. ``crc`` and ``hash`` are of all that was read.
     """
 
-    dressed: Dressed
-    target: Target
-    block_bytes: int
-    ids_tell_content: bool
-    pieces: Pieces
-    left: int
-    given: int = 0
-    faults: dict[int, ChunkStatus] = field(default_factory=dict)
-    note: str = ""
-    moved_bytes: int = 0
-    put_off: bool = False
-    refusal: LeasePresent | None = None
-    is_closed: bool = False
-    sid: int = -1
-    placing: asyncio.Task[None] | None = None
-    crc: WholeCrc = field(init=False)
-    hash: WholeHash | None = field(init=False, default=None)
+    __slots__ = (
+        "block_bytes",
+        "check",
+        "crc",
+        "dressed",
+        "faults",
+        "given",
+        "hash",
+        "ids_tell_content",
+        "is_closed",
+        "is_whole",
+        "item",
+        "left",
+        "moved_bytes",
+        "note",
+        "pieces",
+        "placing",
+        "put_off",
+        "refusal",
+        "sid",
+        "stream",
+        "target",
+    )
 
-    def __post_init__(self) -> None:
-        """What is computed of the whole file begins empty."""
-        self.crc = WholeCrc(self.item.length)
-        if self.check.hashes:
-            self.hash = WholeHash(md5=self.check.md5, sha256=self.check.sha256)
+    def __init__(self, dressed: Dressed, block_bytes: int) -> None:
+        """``block_bytes`` are those of the item's pieces, where its manifest lists none."""
+        item, check = dressed.item, dressed.check
+        assert item.stream is not None
+        self.dressed, self.item, self.check = dressed, item, check
+        self.stream: StreamRef = item.stream
+        self.block_bytes = block_bytes
+        self.pieces = Pieces(item, block_bytes)
+        self.is_whole = item.type is BlobType.BLOCK and self.pieces.total <= 1 and item.length <= block_bytes
+        """Whether the blob goes in one request."""
+        # An id that tells the content is right only where the content is compared with it.
+        self.ids_tell_content = check.compares_pieces and ids_tell_content(item)
+        attributes = dressed.attributes
+        name, marker = BlobName.restored(item.blob), attributes.metadata[MARKER_KEY]
+        self.target = Target(name, item.disposition, attributes, marker, item.length)
+        self.left = len(self.pieces)
+        self.given = self.moved_bytes = 0
+        self.faults: dict[int, ChunkStatus] = {}
+        self.note = ""
+        self.put_off = self.is_closed = False
+        self.refusal: LeasePresent | None = None
+        self.sid = -1
+        self.placing: asyncio.Task[None] | None = None
+        self.crc = WholeCrc(item.length)
+        self.hash = WholeHash(md5=check.md5, sha256=check.sha256) if check.hashes else None
+        if self.left < self.pieces.total:
+            self._fault_what_is_behind_the_end()
+
+    def _fault_what_is_behind_the_end(self) -> None:
+        why = f"the file ends at byte {self.stream.size}"
+        for index in range(self.left, self.pieces.total):
+            self.fault(self.pieces.piece(index), ChunkStatus.FILE_UNEXPECTED_END, why)
 
     @property
-    def item(self) -> Item:
-        return self.dressed.item
-
-    @property
-    def check(self) -> Check:
-        return self.dressed.check
+    def is_plain(self) -> bool:
+        """Whether one request makes the blob, and nothing is asked of the file but to be there unchanged."""
+        check = self.check
+        return (
+            self.is_whole
+            and not self.faults
+            and not check.hashes
+            and not check.is_read_back
+            and self.target.attributes.content_md5 is None
+        )
 
     @property
     def crc64(self) -> int | None:
@@ -115,6 +154,8 @@ class Work:
 
     def put_hashes_on_blob(self) -> None:
         """Set what was asked for, and what its properties file does not say, on the blob to be."""
+        if self.hash is None:
+            return
         attributes = self.target.attributes
         if attributes.content_md5 is None:
             attributes = replace(attributes, content_md5=self.md5)
@@ -122,17 +163,6 @@ class Work:
             metadata = {**attributes.metadata, SHA256_KEY: self.sha256.hex()}
             attributes = replace(attributes, metadata=metadata)
         self.target = replace(self.target, attributes=attributes)
-
-    @property
-    def stream(self) -> StreamRef:
-        assert self.item.stream is not None
-        return self.item.stream
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the blob goes in one request."""
-        small = self.item.length <= self.block_bytes
-        return self.item.type is BlobType.BLOCK and self.pieces.total <= 1 and small
 
     def block_id(self, piece: Piece) -> str:
         return block_id(self.target.marker, piece, by_content=self.ids_tell_content)
@@ -161,3 +191,11 @@ class Cargo:
     hold: Hold
     at: int
     filled: asyncio.Future[Trouble | None]
+
+
+class Load(NamedTuple):
+    """A piece and its bytes."""
+
+    work: Work
+    piece: Piece
+    cargo: Cargo

@@ -512,19 +512,30 @@ def _place_of(drive: Drive, path: str, offset: int) -> int:
     raise AssertionError("the file is shorter")
 
 
-async def test_a_pulled_drive_is_one_event_and_goes_on_when_it_is_back(whole: Drive) -> None:
-    store, sources = MemoryBlobStore(), []
+class _PulledSource(FaultySource):
+    """Is gone when ``reads`` have been made."""
+
+    def __init__(self, inner: BlockSource, reads: int) -> None:
+        super().__init__(inner, "")
+        self._reads_left = reads
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """See BlockSource."""
+        self._reads_left -= 1
+        self.gone = self.gone or self._reads_left < 0
+        super().read_into(offset, buffer)
+
+
+async def test_a_pulled_drive_is_one_event_and_goes_on_when_it_is_back(whole: Drive, tmp_path: Path) -> None:
+    store, sources = MemoryBlobStore(), list[FaultySource]()
 
     def watched(source: BlockSource) -> BlockSource:
         sources.append(FaultySource(source, ""))
         return sources[-1]
 
-    def pull(call: Call) -> str:
-        if call.number == 50:
-            sources[0].gone = True
-        return "."
-
-    told = await ingest(replace(whole, wrap=watched), FaultyBlobStore(store, pull))
+    await ingest(replace(whole, work=tmp_path / "undisturbed", wrap=watched), MemoryBlobStore())
+    reads = len(sources[0].asked) - 3
+    told = await ingest(replace(whole, wrap=lambda source: _PulledSource(source, reads)), store)
     assert (told.last["event"], told.last["error"]) == ("paused", "DeviceUnavailable")
     assert (await ingest(whole, store)).last["status"] == "Completed"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,10 +11,10 @@ import pytest
 from agent.blobs.crc64 import crc64
 from agent.blobs.faults import Call, FaultyBlobStore
 from agent.blobs.memory import MemoryBlobStore
-from agent.blobs.store import NO_ATTRIBUTES, BlobStore
+from agent.blobs.store import NO_ATTRIBUTES, BlobStore, NewBlob
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.codes import Disposition, DispositionStatus
-from agent.transfer import patience
+from agent.transfer import patience, sender
 from agent.transfer.patience import Patience
 from agent.transfer.sender import MARKER_KEY, MAX_RENAMES, NoFreeName, Placed, Sender, Target
 
@@ -146,3 +147,46 @@ async def test_a_commit_whose_reply_was_lost_counts_as_done() -> None:
     assert await sender.commit(target, placed.name, ["AAAA"])
     assert seen
     assert (await sender.choose(target)).is_there
+
+
+def _dozen() -> list[NewBlob]:
+    attributes = BlobAttributes(metadata={MARKER_KEY: "00ff"})
+    names = [BlobName.parse(f"box/{number:02}") for number in range(12)]
+    return [NewBlob(name, [memoryview(BODY)], crc64([BODY]), attributes) for name in names]
+
+
+async def test_small_blobs_are_put_together() -> None:
+    store = MemoryBlobStore()
+    assert await _sender(store).put_together(_dozen(), lambda: True) == 12
+    assert [await _content(store, f"box/{number:02}") for number in range(12)] == [BODY] * 12
+
+
+@pytest.mark.parametrize("fault", "UTRCPX")
+async def test_whatever_hinders_one_of_them_is_left_to_those_who_send_it_alone(fault: str) -> None:
+    store = FaultyBlobStore(MemoryBlobStore(), lambda call: fault if call.subject == "box/07" else ".")
+    assert await _sender(store).put_together(_dozen(), lambda: True) == 7
+
+
+async def test_none_of_them_goes_over_another_blob() -> None:
+    store = MemoryBlobStore()
+    await _put_theirs(store, "box/03")
+    assert await _sender(store).put_together(_dozen(), lambda: True) == 3
+    assert await _content(store, "box/03") == THEIRS
+
+
+async def test_no_more_of_them_are_put_when_they_are_not_wanted() -> None:
+    wishes = iter([True] * 5 + [False])
+    assert await _sender(MemoryBlobStore()).put_together(_dozen(), lambda: next(wishes)) == 5
+
+
+async def test_when_they_hang_they_are_cut_and_none_counts_as_put(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hanging(MemoryBlobStore):
+        async def put_blobs(self, blobs: Sequence[NewBlob], is_wanted: Callable[[], bool]) -> int:
+            await asyncio.Event().wait()
+            return 0
+
+    monkeypatch.setattr(sender, "TOGETHER_S", 0.01)
+    monkeypatch.setattr(sender, "LAST_OF_THEM_S", 0.01)
+    patience = Patience(5, asyncio.Event())
+    assert await Sender(Hanging(), patience, 4).put_together(_dozen(), lambda: True) == 0
+    assert patience.cut_requests == 1

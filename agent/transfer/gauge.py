@@ -13,6 +13,7 @@ from typing import Protocol
 
 from agent.blobs.store import BlobStore
 from agent.blobs.traffic import traffic_of
+from agent.errors import Side
 from agent.transfer.bottleneck import Bottleneck, Limit, Look, divided
 from agent.transfer.pace import Pace
 from agent.transfer.patience import Patience
@@ -102,11 +103,12 @@ class Gauge:
         return look._replace(requests=sum(waits), computing=waits[0], travelling=waits[1], awaiting=waits[2])
 
     def _held(self) -> Limit | None:
-        if self._pace.limited_by is not None:
-            return Limit(self._pace.limited_by)
-        if self._patience.pausing and not self._pace.under_way:
-            return Limit.SERVICE if self._patience.is_throttled else Limit.NETWORK
-        return None
+        if self._pace.limited_by == Limit.CAP:
+            return Limit.CAP
+        if self._pace.limited_by is None and not (self._patience.pausing and not self._pace.under_way):
+            return None
+        # The limit is lowered by requests without an answer, too.
+        return Limit.NETWORK if self._patience.hindered_by is Side.NETWORK else Limit.SERVICE
 
     def _measure(self, now: float) -> None:
         for demand in (self._own, self._reader):

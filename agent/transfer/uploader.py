@@ -258,10 +258,16 @@ class Uploader:
             limited_by=self._gauge.named,
             waited=self._gauge.percents,
             limit=self._pace.limit,
-            cut_requests=self._patience.cut_requests,
-            throttled_requests=self._patience.throttled_requests,
+            **self._weather,
             **tally_fields(tally),
         )
+
+    @property
+    def _weather(self) -> dict[str, int]:
+        return {
+            "cut_requests": self._patience.cut_requests,
+            "throttled_requests": self._patience.throttled_requests,
+        }
 
     async def _finish(self, journal: Journal) -> None:
         tally = await asyncio.to_thread(journal.tally)
@@ -288,7 +294,9 @@ class Uploader:
                 self._tell("log.kept", path=str(report.path), **error_fields(error))
         if journal is not None:
             extra["verified"] = asdict(await asyncio.to_thread(journal.verified))
-        self._tell("finished", status=status, logs=addresses, **tally_fields(tally), **extra)
+        self._tell(
+            "finished", status=status, logs=addresses, **self._weather, **tally_fields(tally), **extra
+        )
 
     def _reports(self, journal: Journal | None, status: DriveStatus) -> Iterator[Any]:
         yield lambda: self._reporter.log(ReportKind.ERROR, journal, status)

@@ -23,7 +23,7 @@ from agent.blobs.azure_sdk import (
 from agent.blobs.crc64 import crc64 as crc64_of
 from agent.blobs.crc64 import header
 from agent.blobs.entra import Tokens
-from agent.blobs.store import Body, NewBlob
+from agent.blobs.store import Body, NewBlob, Replace
 from agent.blobs.traffic import Traffic
 from agent.blobs.wire.answer import Answer
 from agent.blobs.wire.dial import Route, dial, tls_context
@@ -90,7 +90,7 @@ class AzureBlobStore(SdkBlobStore):
         return cls(account, service, heads, pool, credential if isinstance(credential, Tokens) else None)
 
     async def put_blob(
-        self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes, *, replace: bool
+        self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes, *, replace: Replace
     ) -> None:
         """A whole block blob in one request; at most 256 MiB."""
         rules.check_put(body)
@@ -103,7 +103,7 @@ class AzureBlobStore(SdkBlobStore):
         await self._authorize()
         length = rules.body_length(body)
         head = self._heads.put_blob(name, length, checksum, attributes, replace=replace)
-        answer = await self._sent(name, head, body, exclusive=not replace)
+        answer = await self._sent(name, head, body, replace=replace)
         if checksum is not None:
             _check_echo(name, answer, checksum)
 
@@ -140,7 +140,7 @@ class AzureBlobStore(SdkBlobStore):
         _check_echo(name, await self._sent(name, head, body), crc64)
 
     async def put_block_list(
-        self, name: BlobName, block_ids: Sequence[str], attributes: BlobAttributes, *, replace: bool
+        self, name: BlobName, block_ids: Sequence[str], attributes: BlobAttributes, *, replace: Replace
     ) -> None:
         """Commit blocks, the staged one of an id before the committed one."""
         rules.check_block_list(block_ids)
@@ -148,7 +148,7 @@ class AzureBlobStore(SdkBlobStore):
         text = block_list(block_ids)
         await self._authorize()
         head = self._heads.put_block_list(name, len(text), crc64_of([text]), attributes, replace=replace)
-        await self._sent(name, head, [memoryview(text)], exclusive=not replace)
+        await self._sent(name, head, [memoryview(text)], replace=replace)
         self._id_lengths.forget(name)
 
     async def put_page(self, name: BlobName, offset: int, body: Body, crc64: int) -> None:
@@ -171,7 +171,7 @@ class AzureBlobStore(SdkBlobStore):
         if self._tokens is not None:
             self._heads.bearer = await self._tokens.token()
 
-    async def _sent(self, name: BlobName, head: bytes, body: Body, *, exclusive: bool = False) -> Answer:
+    async def _sent(self, name: BlobName, head: bytes, body: Body, *, replace: Replace = True) -> Answer:
         """The answer to a write that was done, or the error that says why it was not."""
         error: IngestError
         try:
@@ -181,7 +181,7 @@ class AzureBlobStore(SdkBlobStore):
         else:
             if answer.status == CREATED:
                 return answer
-            error = refused(answer, str(name), exclusive=exclusive)
+            error = refused(answer, str(name), replace=replace)
         raise error
 
 

@@ -20,6 +20,7 @@ from azure.core.exceptions import (
     IncompleteReadError,
 )
 
+from agent.blobs.store import Replace
 from agent.blobs.wire.answer import Answer
 from agent.blobs.wire.trouble import BadAnswer, BrokenOff, WireTrouble
 from agent.errors import (
@@ -57,11 +58,11 @@ _BY_STATUS: dict[int, type[ServiceError]] = {
     503: StoreThrottled,
     504: StoreThrottled,
 }
+_CONDITION_CODE = "ConditionNotMet"
 # With If-None-Match: * these say that the blob is there; a SAS without the right to overwrite
-# answers the second, and only a blob that is there can be immutable.
+# answers the first, and only a blob that is there can be immutable.
 _EXISTS_CODES = frozenset(
     {
-        "ConditionNotMet",
         "UnauthorizedBlobOverwrite",
         "BlobImmutableDueToPolicy",
         "BlobImmutableDueToLegalHold",
@@ -81,12 +82,12 @@ _REQUEST_ID = re.compile(r"[0-9A-Za-z-]{1,64}\Z")
 _SECONDS = re.compile(r"[0-9]{1,5}\Z")
 
 
-async def asked(request: Awaitable[T], subject: str, host: str, *, exclusive: bool = False) -> T:
+async def asked(request: Awaitable[T], subject: str, host: str, *, replace: Replace = True) -> T:
     """The result of the request, or an error of the tree in place of the SDK's.
 
-    ``subject`` and ``host`` (host:port) stand in the message; ``exclusive`` says that the request
-    carried If-None-Match. The error is raised out of reach of the SDK's, so that it has no cause and
-    no context: what it would show of the request goes nowhere.
+    ``subject`` and ``host`` (host:port) stand in the message; ``replace`` is the request's condition.
+    The error is raised out of reach of the SDK's, so that it has no cause and no context: what it
+    would show of the request goes nowhere.
     """
     error: IngestError
     try:
@@ -94,7 +95,7 @@ async def asked(request: Awaitable[T], subject: str, host: str, *, exclusive: bo
     except (IncompleteReadError, aiohttp.ClientPayloadError):
         error = StoreUnreachable(f"{subject}: {host} broke off in the middle of an answer")
     except HttpResponseError as said:
-        error = _sdk_refusal(subject, said, exclusive)
+        error = _sdk_refusal(subject, said, replace)
     except (ValueError, AttributeError):
         # So the SDK's parsers end when a web page of some proxy stands in for the answer.
         error = BlobRequestFailed(f"{subject}: the store's answer cannot be read")
@@ -112,12 +113,12 @@ def unanswered(trouble: WireTrouble, subject: str, host: str) -> IngestError:
     return StoreUnreachable(f"{subject}: no answer from {host} ({trouble.why})")
 
 
-def refused(answer: Answer, subject: str, *, exclusive: bool) -> ServiceError:
+def refused(answer: Answer, subject: str, *, replace: Replace) -> ServiceError:
     """For an answer of ``agent.blobs.wire`` that does not say what the request's success would."""
     code = _code(answer.headers.get("x-ms-error-code", ""))
     if not code and (found := _CODE_ELEMENT.search(answer.body)):
         code = found[1].decode("ascii")
-    return _refusal(subject, answer.status, code, answer.headers, exclusive)
+    return _refusal(subject, answer.status, code, answer.headers, replace)
 
 
 def retry_after_s(error: IngestError) -> float | None:
@@ -137,22 +138,22 @@ def _code(text: str) -> str:
     return text if text.isascii() and text.isalnum() and len(text) <= 80 else ""
 
 
-def _sdk_refusal(subject: str, said: HttpResponseError, exclusive: bool) -> ServiceError:
+def _sdk_refusal(subject: str, said: HttpResponseError, replace: Replace) -> ServiceError:
     status = said.status_code
     if isinstance(said, DecodeError) or status is None:
         return BlobRequestFailed(f"{subject}: the store's answer cannot be read")
     headers = getattr(said.response, "headers", None) or {}
-    return _refusal(subject, status, service_code(said), headers, exclusive)
+    return _refusal(subject, status, service_code(said), headers, replace)
 
 
 def _refusal(
-    subject: str, status: int, code: str, headers: Mapping[str, str], exclusive: bool
+    subject: str, status: int, code: str, headers: Mapping[str, str], replace: Replace
 ) -> ServiceError:
     if status < 300:
         return BlobRequestFailed(f"{subject}: the store's answer cannot be read")
     request_id = headers.get("x-ms-request-id", "")
     named = f" (request {request_id})" if _REQUEST_ID.match(request_id) else ""
-    kind = _classify(status, code, exclusive)
+    kind = _classify(status, code, replace)
     meaning = f": {_MEANINGS[code]}" if code in _MEANINGS else ""
     error = kind(f"{subject}: the store answered {status}{' ' + code if code else ''}{named}{meaning}")
     wait = headers.get("retry-after", "").strip()
@@ -161,8 +162,10 @@ def _refusal(
     return error
 
 
-def _classify(status: int, code: str, exclusive: bool) -> type[ServiceError]:
-    if exclusive and (code in _EXISTS_CODES or (status == 412 and not code)):
+def _classify(status: int, code: str, replace: Replace) -> type[ServiceError]:
+    if replace is not True and (code == _CONDITION_CODE or (status == 412 and not code)):
+        return BlobAlreadyExists
+    if replace is False and code in _EXISTS_CODES:
         return BlobAlreadyExists
     if code.startswith("Lease"):
         return LeasePresent

@@ -26,6 +26,7 @@ from agent.blobs.azure_wire import (
     check_echo,
     condition,
     content_settings_of,
+    etag_of,
     headers_of,
     slices,
     tier_of,
@@ -33,7 +34,7 @@ from agent.blobs.azure_wire import (
 )
 from agent.blobs.crc64 import header
 from agent.blobs.entra import Tokens
-from agent.blobs.store import BlobProperties, Body, NewBlob, put_each
+from agent.blobs.store import BlobProperties, Body, NewBlob, Replace, put_each
 from agent.blobs.wire.dial import tls_context
 from agent.errors import BlobNotFound, BlobRequestFailed, StoreRefused
 from agent.model.blobs import BlobAttributes, BlobName
@@ -163,7 +164,7 @@ class SdkBlobStore:
         return True
 
     async def put_blob(
-        self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes, *, replace: bool
+        self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes, *, replace: Replace
     ) -> None:
         """A whole block blob in one request; at most 256 MiB. The body is joined, once."""
         rules.check_put(body)
@@ -174,18 +175,18 @@ class SdkBlobStore:
             checksum = {}
         else:
             checksum = {CRC64_HEADER: header(crc64)}
-        # The SDK sends If-None-Match: * when it may not overwrite.
         await self._ask(
             self._client(name).upload_blob(
                 b"".join(body),
-                overwrite=replace,
+                overwrite=True,
                 headers=checksum,
                 standard_blob_tier=tier_of(attributes),
                 content_settings=content_settings_of(attributes),
                 metadata=headers_of(attributes.metadata),
+                **condition(replace),
             ),
             name,
-            exclusive=not replace,
+            replace=replace,
         )
 
     async def put_blobs(self, blobs: Sequence[NewBlob], is_wanted: Callable[[], bool]) -> int:
@@ -209,7 +210,7 @@ class SdkBlobStore:
         check_echo(name, answer, crc64)
 
     async def put_block_list(
-        self, name: BlobName, block_ids: Sequence[str], attributes: BlobAttributes, *, replace: bool
+        self, name: BlobName, block_ids: Sequence[str], attributes: BlobAttributes, *, replace: Replace
     ) -> None:
         """Commit blocks, the staged one of an id before the committed one."""
         rules.check_block_list(block_ids)
@@ -223,12 +224,12 @@ class SdkBlobStore:
                 **condition(replace),
             ),
             name,
-            exclusive=not replace,
+            replace=replace,
         )
         self._id_lengths.forget(name)
 
     async def create_page_blob(
-        self, name: BlobName, size_bytes: int, attributes: BlobAttributes, *, replace: bool
+        self, name: BlobName, size_bytes: int, attributes: BlobAttributes, *, replace: Replace
     ) -> None:
         """A page blob of zeros."""
         rules.check_page_blob_size(size_bytes)
@@ -241,7 +242,7 @@ class SdkBlobStore:
                 **condition(replace),
             ),
             name,
-            exclusive=not replace,
+            replace=replace,
         )
 
     async def put_page(self, name: BlobName, offset: int, body: Body, crc64: int) -> None:
@@ -267,7 +268,7 @@ class SdkBlobStore:
             raise BlobRequestFailed(
                 f"{name}: neither a block blob nor a page blob (InvalidBlobType)"
             ) from None
-        return BlobProperties(found.size, kind, found.etag, attributes_of(found))
+        return BlobProperties(found.size, kind, etag_of(name, found), attributes_of(found))
 
     async def uncommitted_blocks(self, name: BlobName) -> dict[str, int]:
         """Staged and not committed: id to length in bytes."""
@@ -306,6 +307,6 @@ class SdkBlobStore:
         return self._service.get_blob_client(str(name.container), name.path)
 
     async def _ask(
-        self, request: Awaitable[T], subject: BlobName | ContainerName, *, exclusive: bool = False
+        self, request: Awaitable[T], subject: BlobName | ContainerName, *, replace: Replace = True
     ) -> T:
-        return await asked(request, str(subject), self._account.host, exclusive=exclusive)
+        return await asked(request, str(subject), self._account.host, replace=replace)

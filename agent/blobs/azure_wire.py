@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
@@ -13,8 +14,8 @@ from azure.storage.blob import BlobProperties as SdkProperties
 from azure.storage.blob import ContentSettings, StandardBlobTier
 
 from agent.blobs import rules
-from agent.blobs.store import Body
-from agent.errors import ChecksumMismatch
+from agent.blobs.store import Body, ETag, Replace
+from agent.errors import BlobRequestFailed, ChecksumMismatch
 from agent.model.blobs import AccessTier, BlobAttributes, BlobName
 
 CRC64_HEADER = "x-ms-content-crc64"
@@ -22,6 +23,8 @@ CRC64_HEADER = "x-ms-content-crc64"
 # Slices keep the transport from copying a body: aiohttp joins a body given whole to the headers,
 # and TLS encrypts it whole into a growing buffer.
 SLICE_BYTES = 256 << 10
+
+_ETAG = re.compile(r"[!-~]{1,200}\Z", re.ASCII)
 
 
 class SlicingTransport(AioHttpTransport):  # type: ignore[misc]  # loaded lazily, so untyped
@@ -75,9 +78,19 @@ def check_echo(name: BlobName, answer: Mapping[str, Any], crc64: int) -> None:
         raise ChecksumMismatch(f"{name}: the store computed another CRC-64 of the body")
 
 
-def condition(replace: bool) -> dict[str, Any]:
-    """If-None-Match: * unless the blob may be replaced."""
-    return {} if replace else {"match_condition": MatchConditions.IfMissing}
+def condition(replace: Replace) -> dict[str, Any]:
+    """If-None-Match: *, or If-Match, or nothing."""
+    if isinstance(replace, bool):
+        return {} if replace else {"match_condition": MatchConditions.IfMissing}
+    return {"etag": replace, "match_condition": MatchConditions.IfNotModified}
+
+
+def etag_of(name: BlobName, found: SdkProperties) -> ETag:
+    """What a header can carry back. Raises BlobRequestFailed."""
+    etag = str(found.etag or "")
+    if not _ETAG.match(etag):
+        raise BlobRequestFailed(f"{name}: the store's answer cannot be read: its ETag is malformed")
+    return ETag(etag)
 
 
 def content_settings_of(attributes: BlobAttributes) -> ContentSettings:

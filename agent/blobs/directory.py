@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from agent.blobs import rules
 from agent.blobs.directory_files import DirectoryFiles
-from agent.blobs.store import BlobProperties, Body, NewBlob, put_each
+from agent.blobs.store import BlobProperties, Body, NewBlob, Replace, put_each
 from agent.errors import BlobRequestFailed, IngestError, StoreRefused, StoreUnreachable
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.identity import ContainerName
@@ -49,7 +49,7 @@ class DirectoryBlobStore:
         await _in_thread(str(container), self._files.make_container, container)
 
     async def put_blob(
-        self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes, *, replace: bool
+        self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes, *, replace: Replace
     ) -> None:
         """A whole block blob."""
         rules.check_put(body)
@@ -67,7 +67,7 @@ class DirectoryBlobStore:
         await _in_thread(str(name), self._files.put_block, name, block_id, body, crc64)
 
     async def put_block_list(
-        self, name: BlobName, block_ids: Sequence[str], attributes: BlobAttributes, *, replace: bool
+        self, name: BlobName, block_ids: Sequence[str], attributes: BlobAttributes, *, replace: Replace
     ) -> None:
         """Commit blocks, the staged one of an id before the committed one."""
         rules.check_block_list(block_ids)
@@ -76,7 +76,7 @@ class DirectoryBlobStore:
         self._id_lengths.forget(name)
 
     async def create_page_blob(
-        self, name: BlobName, size_bytes: int, attributes: BlobAttributes, *, replace: bool
+        self, name: BlobName, size_bytes: int, attributes: BlobAttributes, *, replace: Replace
     ) -> None:
         """A page blob of zeros, as a sparse file."""
         rules.check_page_blob_size(size_bytes)

@@ -7,7 +7,6 @@ import dataclasses
 import hashlib
 import os
 import shutil
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
@@ -15,7 +14,7 @@ from typing import IO
 from agent.blobs import rules
 from agent.blobs.directory_layout import Layout, publish
 from agent.blobs.directory_record import Record
-from agent.blobs.store import BlobProperties, Body
+from agent.blobs.store import BlobProperties, Body, ETag, Replace
 from agent.errors import BlobAlreadyExists, BlobNotFound, BlobRequestFailed, ChecksumMismatch
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.codes import BlobType
@@ -40,14 +39,13 @@ class DirectoryFiles:
 
     def __init__(self, root: Path) -> None:
         self._layout = Layout(root)
-        self._committing = threading.Lock()
 
     def make_container(self, container: ContainerName) -> None:
         """Idempotent."""
         self._layout.make_container(container)
 
     def put_blob(
-        self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes, replace: bool
+        self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes, replace: Replace
     ) -> None:
         """Checks the body, writes it, and lets it be seen."""
         self._check_writable(name, replace)
@@ -64,10 +62,10 @@ class DirectoryFiles:
             _write_all(body)(file)
         target = self._layout.staged(name) / rules.block_id_bytes(block_id).hex()
         target.parent.mkdir(exist_ok=True)
-        publish(fresh, target, replace=True)
+        publish(fresh, target)
 
     def put_block_list(
-        self, name: BlobName, block_ids: Sequence[str], attributes: BlobAttributes, replace: bool
+        self, name: BlobName, block_ids: Sequence[str], attributes: BlobAttributes, replace: Replace
     ) -> None:
         """Copies the blocks together; what was staged and is not listed goes."""
         self._check_writable(name, replace)
@@ -80,7 +78,7 @@ class DirectoryFiles:
         self._commit(name, record, _copy_all([known[block_id] for block_id in block_ids]), replace)
 
     def create_page_blob(
-        self, name: BlobName, size_bytes: int, attributes: BlobAttributes, replace: bool
+        self, name: BlobName, size_bytes: int, attributes: BlobAttributes, replace: Replace
     ) -> None:
         """A sparse file."""
         self._check_writable(name, replace)
@@ -109,8 +107,7 @@ class DirectoryFiles:
         attributes = record.attributes
         if attributes.content_type is None:
             attributes = dataclasses.replace(attributes, content_type=rules.DEFAULT_CONTENT_TYPE)
-        etag = f'"{record.object_id}-{status.st_mtime_ns:x}"'
-        return BlobProperties(status.st_size, record.type, etag, attributes)
+        return BlobProperties(status.st_size, record.type, _etag(record, status), attributes)
 
     def uncommitted_blocks(self, name: BlobName) -> dict[str, int]:
         """From the folder of staged blocks."""
@@ -134,29 +131,30 @@ class DirectoryFiles:
         return [BlobName(container, path) for path in sorted(paths) if path.startswith(prefix)]
 
     def _commit(
-        self, name: BlobName, record: Record, write: Callable[[IO[bytes]], object], replace: bool
+        self, name: BlobName, record: Record, write: Callable[[IO[bytes]], object], replace: Replace
     ) -> None:
         with self._layout.fresh(name.container) as (content, file):
             write(file)
         record = dataclasses.replace(record, object_id=content.name)
         final = self._layout.object(name, record.object_id)
-        publish(content, final, replace=True)
-        with self._committing:
+        publish(content, final)
+        with self._layout.deciding(name.container):
             before = self._look(name)
             try:
-                self._publish_record(name, record, replace)
-            except FileExistsError:
+                self._check_writable(name, replace)
+            except BlobAlreadyExists:
                 final.unlink()
-                raise _exists(name) from None
+                raise
+            self._publish_record(name, record)
             self._layout.show(name, final)
             if before is not None:
                 self._layout.object(name, before.object_id).unlink(missing_ok=True)
         shutil.rmtree(self._layout.staged(name), ignore_errors=True)
 
-    def _publish_record(self, name: BlobName, record: Record, replace: bool) -> None:
+    def _publish_record(self, name: BlobName, record: Record) -> None:
         with self._layout.fresh(name.container) as (fresh, file):
             file.write(record.to_json())
-        publish(fresh, self._layout.record(name), replace=replace)
+        publish(fresh, self._layout.record(name))
 
     def _look(self, name: BlobName) -> Record | None:
         try:
@@ -194,11 +192,18 @@ class DirectoryFiles:
         if not self._layout.has_container(name.container):
             raise BlobNotFound(f"{name}: no such container")
 
-    def _check_writable(self, name: BlobName, replace: bool) -> None:
-        """Spares the writing; the decision itself falls where the record is published."""
+    def _check_writable(self, name: BlobName, replace: Replace) -> None:
+        """Before the writing it only spares that; the decision falls where the record is published."""
         self._check_container(name)
-        if not replace and self._layout.record(name).exists():
-            raise _exists(name)
+        if replace or self._layout.record(name).exists():
+            rules.check_replace(name, replace, None if replace is True else self._version(name))
+
+    def _version(self, name: BlobName) -> ETag | None:
+        try:
+            with self.open(name, "rb") as file:
+                return _etag(self._find(name), os.fstat(file.fileno()))
+        except BlobNotFound:
+            return None
 
     def _check_type(self, name: BlobName, wanted: BlobType) -> None:
         record = self._look(name)
@@ -206,8 +211,8 @@ class DirectoryFiles:
             raise BlobRequestFailed(f"{name}: it is a {record.type}, not a {wanted} (InvalidBlobType)")
 
 
-def _exists(name: BlobName) -> BlobAlreadyExists:
-    return BlobAlreadyExists(f"{name}: a blob of that name is there")
+def _etag(record: Record, status: os.stat_result) -> ETag:
+    return ETag(f'"{record.object_id}-{status.st_mtime_ns:x}"')
 
 
 def _check_md5(name: BlobName, body: Body, attributes: BlobAttributes) -> None:

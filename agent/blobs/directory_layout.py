@@ -7,15 +7,17 @@
     ROOT/.store/CONTAINER/objects/ID    the content
     ROOT/.store/CONTAINER/staged/H/B    blocks not committed yet; B = the block id in hex
     ROOT/.store/CONTAINER/fresh/ID      files being written
+    ROOT/.store/CONTAINER/lock          held while it is decided which record stands (``flock``)
 
-A record is what makes a blob exist: it appears in one step (``link`` for a new name, ``rename`` to
-replace), so any blob name works and none can leave the root. The file under the blob's own name is
+A record is what makes a blob exist: it appears in one step (``rename``), so any blob name works and
+none can leave the root. The file under the blob's own name is
 a hard link to the object. It is left out where a file system cannot have it: a segment of more
 than 255 bytes, an empty segment, or a blob ``a`` beside a blob ``a/b``.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import uuid
@@ -66,6 +68,16 @@ class Layout:
         return self._part(name.container, "staged") / _hash(name)
 
     @contextmanager
+    def deciding(self, container: ContainerName) -> Iterator[None]:
+        """Nobody else, in this process or another, decides at the same time what record stands."""
+        descriptor = os.open(self._part(container, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
     def fresh(self, container: ContainerName) -> Iterator[tuple[Path, IO[bytes]]]:
         """A new file, on the disk at the end of the block, where it must be moved away."""
         path = self._part(container, "fresh") / uuid.uuid4().hex
@@ -103,15 +115,9 @@ class Layout:
         return self.root / _PRIVATE / container.text / part
 
 
-def publish(fresh: Path, target: Path, *, replace: bool) -> None:
-    """Makes a finished file visible in one step; raises FileExistsError when it may not replace."""
-    if replace:
-        os.replace(fresh, target)
-    else:
-        try:
-            os.link(fresh, target)
-        finally:
-            fresh.unlink()
+def publish(fresh: Path, target: Path) -> None:
+    """Makes a finished file visible in one step, in place of what was there."""
+    os.replace(fresh, target)
     _sync_folder(target.parent)
 
 

@@ -23,7 +23,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from agent.blobs.store import BlobProperties, BlobStore, Body, NewBlob, put_each
+from agent.blobs.store import BlobProperties, BlobStore, Body, NewBlob, Replace, put_each
 from agent.errors import (
     BlobRequestFailed,
     ChecksumMismatch,
@@ -81,7 +81,7 @@ class FaultyBlobStore:
         await self._call("ensure_container", str(container), lambda: self.inner.ensure_container(container))
 
     async def put_blob(
-        self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes, *, replace: bool
+        self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes, *, replace: Replace
     ) -> None:
         """See BlobStore."""
         await self._call(
@@ -99,7 +99,7 @@ class FaultyBlobStore:
         )
 
     async def put_block_list(
-        self, name: BlobName, block_ids: Sequence[str], attributes: BlobAttributes, *, replace: bool
+        self, name: BlobName, block_ids: Sequence[str], attributes: BlobAttributes, *, replace: Replace
     ) -> None:
         """See BlobStore."""
         await self._call(
@@ -109,7 +109,7 @@ class FaultyBlobStore:
         )
 
     async def create_page_blob(
-        self, name: BlobName, size_bytes: int, attributes: BlobAttributes, *, replace: bool
+        self, name: BlobName, size_bytes: int, attributes: BlobAttributes, *, replace: Replace
     ) -> None:
         """See BlobStore."""
         await self._call(

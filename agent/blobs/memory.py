@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from agent.blobs import rules
-from agent.blobs.store import BlobProperties, Body, NewBlob, put_each
-from agent.errors import BlobAlreadyExists, BlobNotFound, BlobRequestFailed, ChecksumMismatch
+from agent.blobs.store import BlobProperties, Body, ETag, NewBlob, Replace, put_each
+from agent.errors import BlobNotFound, BlobRequestFailed, ChecksumMismatch
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.codes import BlobType
 from agent.model.identity import ContainerName
@@ -27,6 +27,10 @@ class _Blob:
     attributes: BlobAttributes
     version: int
     blocks: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def etag(self) -> ETag:
+        return ETag(f'"{self.version}"')
 
 
 class MemoryBlobStore:
@@ -48,7 +52,7 @@ class MemoryBlobStore:
         self._containers.add(container)
 
     async def put_blob(
-        self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes, *, replace: bool
+        self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes, *, replace: Replace
     ) -> None:
         """A whole block blob."""
         rules.check_put(body)
@@ -74,7 +78,7 @@ class MemoryBlobStore:
         self._staged.setdefault(name, {})[block_id] = b"".join(body)
 
     async def put_block_list(
-        self, name: BlobName, block_ids: Sequence[str], attributes: BlobAttributes, *, replace: bool
+        self, name: BlobName, block_ids: Sequence[str], attributes: BlobAttributes, *, replace: Replace
     ) -> None:
         """Commit blocks, the staged one of an id before the committed one."""
         rules.check_block_list(block_ids)
@@ -91,7 +95,7 @@ class MemoryBlobStore:
         self._commit(name, blob)
 
     async def create_page_blob(
-        self, name: BlobName, size_bytes: int, attributes: BlobAttributes, *, replace: bool
+        self, name: BlobName, size_bytes: int, attributes: BlobAttributes, *, replace: Replace
     ) -> None:
         """A page blob of zeros."""
         rules.check_page_blob_size(size_bytes)
@@ -117,7 +121,7 @@ class MemoryBlobStore:
         attributes = blob.attributes
         if attributes.content_type is None:
             attributes = dataclasses.replace(attributes, content_type=rules.DEFAULT_CONTENT_TYPE)
-        return BlobProperties(len(blob.content), blob.type, f'"{blob.version}"', attributes)
+        return BlobProperties(len(blob.content), blob.type, blob.etag, attributes)
 
     async def uncommitted_blocks(self, name: BlobName) -> dict[str, int]:
         """Staged and not committed: id to length in bytes."""
@@ -149,10 +153,10 @@ class MemoryBlobStore:
         if name.container not in self._containers:
             raise BlobNotFound(f"{name}: no such container")
 
-    def _check_writable(self, name: BlobName, replace: bool) -> None:
+    def _check_writable(self, name: BlobName, replace: Replace) -> None:
         self._check_container(name)
-        if name in self._blobs and not replace:
-            raise BlobAlreadyExists(f"{name}: a blob of that name is there")
+        blob = self._blobs.get(name)
+        rules.check_replace(name, replace, blob.etag if blob is not None else None)
 
     def _check_type(self, name: BlobName, wanted: BlobType) -> None:
         blob = self._blobs.get(name)

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing
 from typing import TypeVar
 
-from agent.blobs.store import BlobProperties, BlobStore, Body, NewBlob
+from agent.blobs.store import BlobProperties, BlobStore, Body, NewBlob, Replace
 from agent.blobs.traffic import Traffic, traffic_of
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.identity import ContainerName
@@ -62,7 +62,7 @@ class RenewableStore:
         await self._call(lambda store: store.ensure_container(container))
 
     async def put_blob(
-        self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes, *, replace: bool
+        self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes, *, replace: Replace
     ) -> None:
         """See BlobStore."""
         await self._call(lambda store: store.put_blob(name, body, crc64, attributes, replace=replace))
@@ -76,13 +76,13 @@ class RenewableStore:
         await self._call(lambda store: store.put_block(name, block_id, body, crc64))
 
     async def put_block_list(
-        self, name: BlobName, block_ids: Sequence[str], attributes: BlobAttributes, *, replace: bool
+        self, name: BlobName, block_ids: Sequence[str], attributes: BlobAttributes, *, replace: Replace
     ) -> None:
         """See BlobStore."""
         await self._call(lambda store: store.put_block_list(name, block_ids, attributes, replace=replace))
 
     async def create_page_blob(
-        self, name: BlobName, size_bytes: int, attributes: BlobAttributes, *, replace: bool
+        self, name: BlobName, size_bytes: int, attributes: BlobAttributes, *, replace: Replace
     ) -> None:
         """See BlobStore."""
         await self._call(lambda store: store.create_page_blob(name, size_bytes, attributes, replace=replace))

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import quote, unquote
 
 from agent.blobs.crc64 import crc64 as crc64_of
-from agent.blobs.store import Body
-from agent.errors import BlobRequestFailed, ChecksumMismatch
+from agent.blobs.store import Body, ETag, Replace
+from agent.errors import BlobAlreadyExists, BlobRequestFailed, ChecksumMismatch
 from agent.model.blobs import BlobAttributes, BlobName
 
 MAX_PUT_BYTES = 256 << 20
@@ -69,6 +69,15 @@ def check_page_attributes(name: BlobName, attributes: BlobAttributes) -> None:
     if attributes.tier is not None:
         raise ValueError(f"{name}: a page blob has no access tier {attributes.tier}")
     check_attributes(name, attributes)
+
+
+def check_replace(name: BlobName, replace: Replace, found: ETag | None) -> None:
+    """Raises BlobAlreadyExists when what was ``found`` may not be replaced; for stores without a service."""
+    if replace is False and found is not None:
+        raise BlobAlreadyExists(f"{name}: a blob of that name is there")
+    if not isinstance(replace, bool) and found != replace:
+        what = "another version of it is" if found is not None else "no blob of that name is"
+        raise BlobAlreadyExists(f"{name}: {what} there, not the one that was to be replaced")
 
 
 def check_crc64(name: BlobName, body: Body, crc64: int) -> None:

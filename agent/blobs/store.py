@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, NewType, Protocol
 
 from agent.errors import IngestError
 from agent.model.blobs import BlobAttributes, BlobName
@@ -15,6 +15,12 @@ Body = Sequence[memoryview]
 """Bytes in pieces, in order. A store does not keep a reference after its call returned."""
 
 NO_ATTRIBUTES = BlobAttributes()
+
+ETag = NewType("ETag", str)
+"""A version of a blob, as its store spells it; each change of content or attributes makes another."""
+
+Replace = bool | ETag
+"""What a write may replace: nothing (False), whatever is there (True), or this version and no other."""
 
 
 class NewBlob(NamedTuple):
@@ -32,7 +38,7 @@ class BlobProperties:
 
     size_bytes: int
     type: BlobType
-    etag: str
+    etag: ETag
     attributes: BlobAttributes
 
 
@@ -42,8 +48,9 @@ class BlobStore(Protocol):
     Integrity: every body travels with its CRC-64/NVME (``crc64``, see ``agent.blobs.crc64``), and a
     store that cannot match it raises ChecksumMismatch and keeps nothing of the body.
 
-    Conditions: ``replace=False`` is decided by the store in the same step that makes the blob
-    visible (``If-None-Match: *``), and raises BlobAlreadyExists, never by check-then-act.
+    Conditions: ``replace`` is decided by the store in the same step that makes the blob visible,
+    never by check-then-act. False (``If-None-Match: *``) raises BlobAlreadyExists when a blob is
+    there; an ETag (``If-Match``) raises it when another version is there, or none at all.
 
     Errors of every call: StoreUnreachable, StoreThrottled (both retriable), StoreRefused,
     LeasePresent, BlobNotFound, BlobRequestFailed. A store does not retry; the caller does.
@@ -58,7 +65,7 @@ class BlobStore(Protocol):
         ...
 
     async def put_blob(
-        self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes, *, replace: bool
+        self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes, *, replace: Replace
     ) -> None:
         """A whole block blob in one request; at most 256 MiB."""
         ...
@@ -76,13 +83,13 @@ class BlobStore(Protocol):
         ...
 
     async def put_block_list(
-        self, name: BlobName, block_ids: Sequence[str], attributes: BlobAttributes, *, replace: bool
+        self, name: BlobName, block_ids: Sequence[str], attributes: BlobAttributes, *, replace: Replace
     ) -> None:
         """Commit staged blocks in this order, at most 50,000; an id may stand more than once."""
         ...
 
     async def create_page_blob(
-        self, name: BlobName, size_bytes: int, attributes: BlobAttributes, *, replace: bool
+        self, name: BlobName, size_bytes: int, attributes: BlobAttributes, *, replace: Replace
     ) -> None:
         """A page blob of zeros; ``size_bytes`` is a multiple of 512."""
         ...

@@ -16,7 +16,7 @@ from agent.transfer.hashing import crc64_of, matches, matches_now
 from agent.transfer.items import ItemState, Outcome, Piece
 from agent.transfer.link import ReaderLink
 from agent.transfer.ring import SLOT_BYTES, slots_for
-from agent.transfer.sender import NoFreeName, Placed, Sender
+from agent.transfer.sender import NoFreeName, Placed, Sender, not_placed
 from agent.transfer.sides import SHA256_KEY
 from agent.transfer.verify import Finding, ReadBack
 from agent.transfer.work import Cargo, Load, Work
@@ -286,7 +286,7 @@ class Carrier:
         elif work.item.type is BlobType.PAGE or placed.is_there or await self._commit(work, placed):
             await self._conclude(work, placed, held)
         elif self._is_last:
-            raise NoFreeName
+            raise not_placed(work.target)
         else:
             # Somebody made a blob of that name since we looked: another sweep looks again.
             self._leave(work)

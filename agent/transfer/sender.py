@@ -9,8 +9,14 @@ from dataclasses import dataclass
 
 from agent.blobs.crc64 import combine, crc64
 from agent.blobs.rules import body_length
-from agent.blobs.store import BlobStore, Body, NewBlob
-from agent.errors import BlobAlreadyExists, BlobNotFound, StoreThrottled, StoreUnreachable
+from agent.blobs.store import BlobProperties, BlobStore, Body, NewBlob, Replace
+from agent.errors import (
+    BlobAlreadyExists,
+    BlobNotFound,
+    BlobRequestFailed,
+    StoreThrottled,
+    StoreUnreachable,
+)
 from agent.formats.rename import rename
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.codes import Disposition, DispositionStatus
@@ -19,6 +25,9 @@ from agent.transfer.patience import Patience
 
 MARKER_KEY = "ingestid"
 MAX_RENAMES = 1000
+MAX_LOOKS = 8
+"""So often is a blob that somebody changes between our look and our write looked at again."""
+
 DOWNLOAD_TRIES = 3
 PIECE_TIMEOUT_S = 120.0
 TOGETHER_S = 10.0
@@ -108,7 +117,7 @@ class Sender:
         return Placed(placed.name, placed.status)
 
     async def _place(
-        self, target: Target, put: Callable[[BlobName, bool], Awaitable[None]], body_bytes: int = 0
+        self, target: Target, put: Callable[[BlobName, Replace], Awaitable[None]], body_bytes: int = 0
     ) -> Placed:
         await self.ensure_container(target.name.container)
         for n in range(1, MAX_RENAMES + 1):
@@ -117,16 +126,31 @@ class Sender:
             try:
                 await self._call(lambda name=name: put(name, False), body_bytes)  # type: ignore[misc]
             except BlobAlreadyExists:
+                if target.disposition is Disposition.OVERWRITE:
+                    return await self._put_over(target, put, body_bytes)
                 if await self._is_ours(name, target):
-                    return Placed(name, _of_an_earlier_try(target, status), is_there=True)
+                    return Placed(name, status, is_there=True)
                 if target.disposition is Disposition.NO_OVERWRITE:
                     return Placed(name, DispositionStatus.SKIPPED)
-                if target.disposition is Disposition.OVERWRITE:
-                    await self._call(lambda name=name: put(name, True), body_bytes)  # type: ignore[misc]
-                    return Placed(name, DispositionStatus.OVERWRITTEN)
             else:
                 return Placed(name, status)
         raise NoFreeName
+
+    async def _put_over(
+        self, target: Target, put: Callable[[BlobName, Replace], Awaitable[None]], body_bytes: int
+    ) -> Placed:
+        """Replace the version that is seen, so that a request which arrives late replaces nothing."""
+        for _ in range(MAX_LOOKS):
+            seen = await self._seen(target.name)
+            if seen is not None and _is_ours(seen, target):
+                return Placed(target.name, DispositionStatus.OVERWRITTEN, is_there=True)
+            replace: Replace = seen.etag if seen is not None else False
+            try:
+                await self._call(lambda replace=replace: put(target.name, replace), body_bytes)  # type: ignore[misc]
+            except BlobAlreadyExists:
+                continue
+            return Placed(target.name, DispositionStatus.OVERWRITTEN)
+        raise not_placed(target)
 
     async def choose(self, target: Target) -> Placed:
         """Where to stage a block blob.
@@ -137,10 +161,10 @@ class Sender:
         for n in range(1, MAX_RENAMES + 1):
             name = _nth(target.name, n)
             status = DispositionStatus.CREATED if n == 1 else DispositionStatus.RENAMED
-            marker = await self._marker(name, target.length)
-            if marker is None:
+            seen = await self._seen(name)
+            if seen is None:
                 return Placed(name, status)
-            if marker == target.marker:
+            if _is_ours(seen, target):
                 return Placed(name, _of_an_earlier_try(target, status), is_there=True)
             if target.disposition is Disposition.NO_OVERWRITE:
                 return Placed(name, DispositionStatus.SKIPPED)
@@ -149,15 +173,33 @@ class Sender:
         raise NoFreeName
 
     async def commit(self, target: Target, name: BlobName, block_ids: Sequence[str]) -> bool:
-        """Commit staged blocks under ``name``; False when another blob has got there first."""
-        replace = target.disposition is Disposition.OVERWRITE
-        try:
-            await self._call(
-                lambda: self._store.put_block_list(name, block_ids, target.attributes, replace=replace)
-            )
-        except BlobAlreadyExists:
-            return await self._is_ours(name, target)
-        return True
+        """Commit staged blocks under ``name``; False when another blob has got there first.
+
+        False as well when somebody's write has swept our staged blocks away: they are to be staged anew.
+        """
+        overwrites = target.disposition is Disposition.OVERWRITE
+        for looks in range(MAX_LOOKS):
+            replace: Replace = False
+            if overwrites or looks:
+                seen = await self._seen(name)
+                if seen is not None and _is_ours(seen, target):
+                    return True
+                if seen is not None and not overwrites:
+                    return False
+                replace = seen.etag if seen is not None else False
+            try:
+                await self._commit(target, name, block_ids, replace)
+            except BlobAlreadyExists:
+                continue
+            except BlobRequestFailed:
+                if (await self.staged(name)).keys() >= set(block_ids):
+                    raise
+                return False
+            return True
+        return False
+
+    async def _commit(self, target: Target, name: BlobName, ids: Sequence[str], replace: Replace) -> None:
+        await self._call(lambda: self._store.put_block_list(name, ids, target.attributes, replace=replace))
 
     async def put_block(self, name: BlobName, block_id: str, body: Body, crc64: int) -> None:
         """Stage one block."""
@@ -216,20 +258,32 @@ class Sender:
         return crc, length
 
     async def _is_ours(self, name: BlobName, target: Target) -> bool:
-        return await self._marker(name, target.length) == target.marker
+        seen = await self._seen(name)
+        return seen is not None and _is_ours(seen, target)
 
-    async def _marker(self, name: BlobName, length: int) -> str | None:
-        """The marker of the blob that is there, "" if it is not of that length; None if none is there."""
+    async def _seen(self, name: BlobName) -> BlobProperties | None:
+        """The blob that is there; None if none is."""
         try:
             async with self._room:
-                found = await self._patience.call(lambda: self._store.properties(name))
+                return await self._patience.call(lambda: self._store.properties(name))
         except BlobNotFound:
             return None
-        return found.attributes.metadata.get(MARKER_KEY, "") if found.size_bytes == length else ""
 
 
 async def _begun(pieces: AsyncIterator[bytes]) -> tuple[AsyncIterator[bytes], bytes | None]:
     return pieces, await anext(pieces, None)
+
+
+def _is_ours(seen: BlobProperties, target: Target) -> bool:
+    """An item's marker is on no other blob; one of another length was put when the item was another."""
+    return seen.attributes.metadata.get(MARKER_KEY) == target.marker and seen.size_bytes == target.length
+
+
+def not_placed(target: Target) -> Exception:
+    """For a blob that was never left alone long enough."""
+    if target.disposition is Disposition.RENAME:
+        return NoFreeName()
+    return BlobRequestFailed(f"{target.name}: somebody changed what is there each time that it was to be put")
 
 
 def _of_an_earlier_try(target: Target, status: DispositionStatus) -> DispositionStatus:

@@ -19,7 +19,7 @@ from azure.storage.blob.aio import BlobClient
 
 from agent.blobs.azure import AzureBlobStore
 from agent.blobs.crc64 import crc64, header
-from agent.blobs.store import NO_ATTRIBUTES
+from agent.blobs.store import NO_ATTRIBUTES, ETag, Replace
 from agent.errors import (
     BlobAlreadyExists,
     BlobNotFound,
@@ -86,7 +86,7 @@ async def new_container(store: AzureBlobStore) -> ContainerName:
 
 
 async def put(
-    store: AzureBlobStore, name: BlobName = NAME, data: bytes = b"data", replace: bool = False
+    store: AzureBlobStore, name: BlobName = NAME, data: bytes = b"data", replace: Replace = False
 ) -> None:
     await store.put_blob(name, [memoryview(data)], crc64([data]), NO_ATTRIBUTES, replace=replace)
 
@@ -239,7 +239,9 @@ async def test_a_connection_that_is_reset_is_unreachable() -> None:
 
 # --- answers -------------------------------------------------------------------------------------
 
-ANSWERS: list[tuple[int, str, bool, type[ServiceError]]] = [
+VERSION = ETag('"0x8DBD5A2C0D7F0A1"')
+
+ANSWERS: list[tuple[int, str, Replace, type[ServiceError]]] = [
     (503, "ServerBusy", False, StoreThrottled),
     (500, "InternalError", False, StoreThrottled),
     (500, "OperationTimedOut", False, StoreThrottled),
@@ -251,6 +253,12 @@ ANSWERS: list[tuple[int, str, bool, type[ServiceError]]] = [
     (409, "BlobAlreadyExists", False, BlobAlreadyExists),
     (412, "ConditionNotMet", False, BlobAlreadyExists),
     (412, "ConditionNotMet", True, BlobRequestFailed),
+    (412, "ConditionNotMet", VERSION, BlobAlreadyExists),
+    (412, "", VERSION, BlobAlreadyExists),
+    (412, "LeaseIdMissing", VERSION, LeasePresent),
+    (403, "UnauthorizedBlobOverwrite", VERSION, StoreRefused),
+    (409, "BlobImmutableDueToPolicy", VERSION, BlobRequestFailed),
+    (404, "ContainerNotFound", VERSION, BlobNotFound),
     (403, "UnauthorizedBlobOverwrite", False, BlobAlreadyExists),
     (403, "UnauthorizedBlobOverwrite", True, StoreRefused),
     (412, "LeaseIdMissing", True, LeasePresent),
@@ -271,7 +279,7 @@ ANSWERS: list[tuple[int, str, bool, type[ServiceError]]] = [
 
 @pytest.mark.parametrize(("status", "code", "replace", "kind"), ANSWERS)
 async def test_an_answer_of_the_service_becomes_one_decision_after_one_request(
-    status: int, code: str, replace: bool, kind: type[ServiceError], caplog: pytest.LogCaptureFixture
+    status: int, code: str, replace: Replace, kind: type[ServiceError], caplog: pytest.LogCaptureFixture
 ) -> None:
     requests: list[str] = []
 

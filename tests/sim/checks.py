@@ -22,7 +22,8 @@ T = TypeVar("T")
 
 LOGS = "waimportexport"
 PARTS = ("done", "failed", "skipped")
-SENDING = frozenset({"put_blob", "put_block", "put_block_list", "create_page_blob", "put_page"})
+MAKING = frozenset({"put_blob", "put_block_list", "create_page_blob"})
+SENDING = MAKING | {"put_block", "put_page"}
 
 
 def every_point() -> bool:

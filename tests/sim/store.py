@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 
 from agent.blobs.faults import Call
 from agent.blobs.memory import MemoryBlobStore
-from agent.blobs.store import BlobProperties, Body, NewBlob, put_each
+from agent.blobs.store import BlobProperties, Body, NewBlob, Replace, put_each
 from agent.errors import ChecksumMismatch, IngestError, StoreRefused, StoreThrottled, StoreUnreachable
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.codes import BlobType
@@ -35,6 +35,7 @@ from agent.model.identity import ContainerName
 T = TypeVar("T")
 
 LETTERS = "ULTRCHKZ"
+NEVER = 1_000_000
 _BEFORE: dict[str, type[IngestError]] = {
     "U": StoreUnreachable,
     "T": StoreThrottled,
@@ -69,6 +70,7 @@ class SimStore(MemoryBlobStore):
         self.faults: Callable[[Call], str] = lambda call: "."
         self.changed: Callable[[], None] = lambda: None
         self.begun: Callable[[Call], None] = lambda call: None
+        self.stranger: Callable[[Call], Awaitable[None]] = _nobody
         self.late_calls = 5
         self.travelling: dict[int, Request] = {}
         """Requests that have not reached the store."""
@@ -89,6 +91,11 @@ class SimStore(MemoryBlobStore):
                 other._blobs[name].content = bytearray(blob.content)
         other._random = random.Random(seed)
         return other
+
+    @property
+    def late(self) -> list[Request]:
+        """Those that were given up and have not arrived."""
+        return [request for _, request in self._late]
 
     def let_act_later(self, requests: Sequence[Request], after_calls: int) -> None:
         """Requests of somebody who is gone, that arrive when ``after_calls`` calls have begun."""
@@ -120,7 +127,7 @@ class SimStore(MemoryBlobStore):
         )
 
     async def put_blob(
-        self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes, *, replace: bool
+        self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes, *, replace: Replace
     ) -> None:
         await self._travel(
             "put_blob",
@@ -143,7 +150,7 @@ class SimStore(MemoryBlobStore):
         )
 
     async def put_block_list(
-        self, name: BlobName, block_ids: Sequence[str], attributes: BlobAttributes, *, replace: bool
+        self, name: BlobName, block_ids: Sequence[str], attributes: BlobAttributes, *, replace: Replace
     ) -> None:
         await self._travel(
             "put_block_list",
@@ -153,7 +160,7 @@ class SimStore(MemoryBlobStore):
         )
 
     async def create_page_blob(
-        self, name: BlobName, size_bytes: int, attributes: BlobAttributes, *, replace: bool
+        self, name: BlobName, size_bytes: int, attributes: BlobAttributes, *, replace: Replace
     ) -> None:
         await self._travel(
             "create_page_blob",
@@ -190,6 +197,7 @@ class SimStore(MemoryBlobStore):
         self.calls.append(call)
         self.begun(call)
         await self._let_late_ones_act(call.number)
+        await self.stranger(call)
         fault = self.faults(call)
         if request is not None:
             self.travelling[call.number] = request
@@ -214,6 +222,10 @@ class SimStore(MemoryBlobStore):
             await _never()
         return result
 
+    async def let_all_late_ones_act(self) -> None:
+        """However late they are."""
+        await self._let_late_ones_act(NEVER)
+
     async def _let_late_ones_act(self, number: int) -> None:
         due = [request for at, request in self._late if at <= number]
         self._late = [(at, request) for at, request in self._late if at > number]
@@ -225,6 +237,10 @@ class SimStore(MemoryBlobStore):
     async def _some_time(self) -> None:
         for _ in range(self._random.randrange(4)):
             await asyncio.sleep(0)
+
+
+async def _nobody(call: Call) -> None:
+    return
 
 
 async def _never() -> None:

@@ -26,9 +26,9 @@ from tests.sim.checks import (
     wrong_in_the_store,
 )
 from tests.sim.drive import SimDrive, sim_drive, sim_volume
+from tests.sim.store import NEVER
 from tests.sim.world import Run, Weather, World, new_world, run_drive
 
-NEVER = 1_000_000
 ARRIVALS = (NEVER, 0, 12)
 """After so many calls of the next life the requests of the one before arrive."""
 SEEDS = range(1, 4) if every_point() else (1,)

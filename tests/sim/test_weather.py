@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import product
 
 import pytest
 
 from agent.blobs.faults import Call
+from agent.model.blobs import BlobName
 from agent.transfer.uploader import Uploader
-from tests.sim.checks import SENDING, chosen, told, wrong_at_the_end, wrong_on_the_way
+from tests.sim.checks import MAKING, SENDING, chosen, told, wrong_at_the_end, wrong_on_the_way
 from tests.sim.drive import SimDrive
-from tests.sim.store import LETTERS
-from tests.sim.world import Run, Weather, World, run_drive
+from tests.sim.store import LETTERS, NEVER
+from tests.sim.world import (
+    Run,
+    Weather,
+    World,
+    after_a_stranger_the_late_ones_arrive,
+    run_drive,
+    strangers,
+)
 
 POINTS = 40
 
@@ -29,34 +38,56 @@ def _once(call: Call, number: int, letter: str) -> str:
     return letter if call.number == number else "."
 
 
-@pytest.mark.parametrize(
-    "overwrites_pages",
-    [
-        False,
-        pytest.param(
-            True,
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="Put Blob of a page blob that overwrites has no condition on what it overwrites: when "
-                "it was given up and arrives after its repetition and the pages, it clears them",
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("overwrites", [False, True])
 def test_a_request_that_was_given_up_and_arrives_late_does_no_harm(
-    sim: SimDrive, world: World, undisturbed: Run, overwrites_pages: bool
+    sim: SimDrive, world: World, undisturbed: Run, overwrites: bool
 ) -> None:
     late = [
         call.number
         for call in undisturbed.calls[:-2]
-        if call.operation in SENDING
-        and (call.operation == "create_page_blob" and call.subject == "one/over.vhd") is overwrites_pages
+        if call.operation in SENDING and call.subject.startswith("one/over") is overwrites
     ]
     wrong = {}
     for number, calls in chosen(list(product(late, (10, 20, 40))), POINTS // 2):
         weather = Weather(faults=lambda call, at=number: _once(call, at, "Z"), late_calls=calls)
         run = run_drive(sim, world, weather)
         wrong[number, calls] = list(wrong_at_the_end(sim, run, undisturbed))
+    assert told(wrong) == ""
+
+
+def test_a_request_that_arrives_after_a_stranger_has_replaced_its_blob_leaves_his_alone(
+    sim: SimDrive, world: World, undisturbed: Run
+) -> None:
+    making = [call.number for call in undisturbed.calls[:-2] if call.operation in MAKING]
+    wrong = {}
+    for number in chosen(making, POINTS // 2):
+        weather = Weather(faults=lambda call, at=number: _once(call, at, "Z"), late_calls=NEVER)
+        run = run_drive(sim, world, weather)
+        found = list(wrong_at_the_end(sim, run, undisturbed))
+        his = after_a_stranger_the_late_ones_arrive(run)
+        if not his:
+            found.append("nothing was late")
+        found += [f"{name} is not his any more" for name in his if his[name] != strangers(name)]
+        wrong[number] = found
+    assert told(wrong) == ""
+
+
+@pytest.mark.parametrize("subject", ["one/over", "one/over-big", "one/big", "one/empty"])
+def test_a_stranger_who_writes_at_any_moment_is_replaced_whole_or_not_at_all(
+    sim: SimDrive, world: World, undisturbed: Run, subject: str
+) -> None:
+    name = BlobName.parse(subject)
+    with_his = dataclasses.replace(sim, planted=sim.planted | {name: strangers(name)})
+    wrong = {}
+    for number in chosen(range(len(undisturbed.calls)), POINTS // 4):
+        run = run_drive(sim, world, Weather(6, stranger=(number, name)))
+        found = list(wrong_on_the_way(with_his, run))
+        last = run.told.last
+        if last["event"] != "finished":
+            found.append(f"it ended with {last}")
+        if run.after.store.committed()[name] not in (sim.expected[name], strangers(name)):
+            found.append(f"{name} is neither ours nor his")
+        wrong[number] = found
     assert told(wrong) == ""
 
 

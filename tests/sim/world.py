@@ -8,7 +8,7 @@ import random
 import socket
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from agent.blobs.crc64 import crc64
 from agent.blobs.faults import Call
 from agent.blobs.memory import MemoryBlobStore
 from agent.blobs.store import NO_ATTRIBUTES
+from agent.model.blobs import BlobName
 from agent.model.codes import BlobType
 from agent.transfer.link import ReaderLink
 from agent.transfer.reader import Reader, serve
@@ -56,6 +57,8 @@ class Weather:
     late: tuple[tuple[Request, ...], int] = ((), 0)
     """Requests of an earlier life, and after how many calls they arrive."""
     keeps_moments: bool = False
+    stranger: tuple[int, BlobName] | None = None
+    """Before which call a stranger writes a blob, and which."""
 
 
 @dataclass(slots=True)
@@ -72,6 +75,8 @@ class Run:
     errors: list[dict[str, Any]] = field(default_factory=list)
     """What the event loop had to complain about."""
     verbose_log: bytes = b""
+    late: list[Request] = field(default_factory=list)
+    """Requests that were given up and had not arrived at its end."""
 
 
 class _Pulled(FaultySource):
@@ -102,6 +107,37 @@ def new_world(sim: SimDrive) -> World:
 
     asyncio.run(plant())
     return World(store)
+
+
+def strangers(name: BlobName) -> bytes:
+    """What a stranger writes there."""
+    return f"a stranger's {name}".encode()
+
+
+async def write_as_stranger(store: SimStore, name: BlobName, block_ids: Sequence[str] = ("AAAA",)) -> None:
+    """Over whatever is there, by way of blocks of these ids."""
+    body, empty = [memoryview(strangers(name))], [memoryview(b"")]
+    await MemoryBlobStore.ensure_container(store, name.container)
+    await MemoryBlobStore.put_blob(store, name, empty, crc64(empty), NO_ATTRIBUTES, replace=True)
+    for block_id in set(block_ids):
+        await MemoryBlobStore.put_block(store, name, block_id, body, crc64(body))
+    await MemoryBlobStore.put_block_list(store, name, block_ids[:1], NO_ATTRIBUTES, replace=True)
+
+
+def after_a_stranger_the_late_ones_arrive(run: Run) -> dict[BlobName, bytes]:
+    """What is there of his blobs: he has replaced each that a late request is about."""
+    store = run.after.store.fork()
+
+    async def happen() -> list[BlobName]:
+        for request in run.late:
+            ids = request.arguments[1] if request.operation == "put_block_list" else ("AAAA",)
+            await write_as_stranger(store, request.arguments[0], ids or ("AAAA",))
+        store.let_act_later(run.late, 0)
+        await store.let_all_late_ones_act()
+        return [request.arguments[0] for request in run.late]
+
+    names = asyncio.run(happen())
+    return {name: store.committed()[name] for name in names}
 
 
 def run_drive(sim: SimDrive, world: World, weather: Weather | None = None, **change: Any) -> Run:
@@ -156,6 +192,7 @@ class _Life:
             self._moments,
             errors,
             self._log(),
+            self._store.late,
         )
 
     async def _ingest(self, traffic: Traffic) -> tuple[Told, SimChannel, FaultySource]:
@@ -177,6 +214,7 @@ class _Life:
             told,
         )
         self._store.begun = lambda call: self._weather.begun(call, uploader)
+        self._store.stranger = self._stranger
         try:
             await uploader.run()
         finally:
@@ -189,6 +227,10 @@ class _Life:
             with suppress(BufferError):
                 ring.close()
         return told, channel, source
+
+    async def _stranger(self, call: Call) -> None:
+        if self._weather.stranger is not None and self._weather.stranger[0] == call.number:
+            await write_as_stranger(self._store, self._weather.stranger[1])
 
     def _serve(
         self, source: BlockSource, ring: Ring, channel: SimChannel, sock: socket.socket, traffic: Traffic

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.blobs.azure_account import Account, sdk_credential
-from agent.blobs.store import NO_ATTRIBUTES
+from agent.blobs.store import NO_ATTRIBUTES, ETag, Replace
 from agent.blobs.wire.dial import Proxy, Route, tls_context
 from agent.blobs.wire.heads import Heads, block_list
 from agent.model.blobs import BlobAttributes, BlobName, illegal
@@ -23,6 +23,7 @@ from agent.model.identity import ContainerName
 from agent.model.secrets import Secret
 
 KEY = base64.b64encode(b"an account key of thirty-two byte").decode()
+VERSION = ETag('"0x8DBD5A2C0D7F0A1"')
 SAS = "?sv=2024-11-04&sp=rw&sig=abc%2Bdef%3D"
 VERSION = "2024-11-04"
 ENDPOINTS = [
@@ -93,6 +94,8 @@ def test_every_write_is_signed_as_the_sdk_signs_it(
     made, name = heads(endpoint, KEY), named(path)
     assert_signed(endpoint, made.put_blob(name, 0, 5, attributes, replace=False))
     assert_signed(endpoint, made.put_blob(name, 10, None, attributes, replace=True))
+    assert_signed(endpoint, made.put_blob(name, 10, None, attributes, replace=VERSION))
+    assert_signed(endpoint, made.put_block_list(name, 99, 7, attributes, replace=VERSION))
     assert_signed(endpoint, made.put_block(name, "gP/+AAAA", 4 << 20, 2**64 - 1))
     assert_signed(endpoint, made.put_block_list(name, 99, 7, attributes, replace=False))
     assert_signed(endpoint, made.put_page(name, 512, 1024, 3))
@@ -107,10 +110,10 @@ values = st.text(st.characters(blacklist_categories=["Cs"]), max_size=20)
     path=paths,
     metadata=st.dictionaries(keys, values, max_size=6),
     is_signed=st.booleans(),
-    replace=st.booleans(),
+    replace=st.booleans() | st.just(VERSION),
 )
 def test_any_name_and_metadata_make_a_head_of_lines_that_was_signed(
-    path: str, metadata: dict[str, str], is_signed: bool, replace: bool
+    path: str, metadata: dict[str, str], is_signed: bool, replace: Replace
 ) -> None:
     metadata = {key: value for key, value in metadata.items() if not _has_double(key, metadata)}
     made = heads(ENDPOINTS[0], KEY if is_signed else SAS)
@@ -196,3 +199,13 @@ def test_tls_is_1_2_at_least_checks_certificates_and_speaks_http_1_1() -> None:
     context = tls_context()
     assert context.minimum_version.name == "TLSv1_2"
     assert (context.verify_mode.name, context.check_hostname) == ("CERT_REQUIRED", True)
+
+
+def test_only_the_version_that_is_to_be_replaced_is_matched() -> None:
+    made = heads(ENDPOINTS[0], SAS)
+    for head in (
+        made.put_blob(named("b"), 1, 0, NO_ATTRIBUTES, replace=VERSION),
+        made.put_block_list(named("b"), 1, 0, NO_ATTRIBUTES, replace=VERSION),
+    ):
+        conditions = [(key, value) for key, value in parsed(head)[1] if key.startswith("If-")]
+        assert conditions == [("If-Match", VERSION)]

@@ -11,12 +11,13 @@ import pytest
 from agent.blobs.crc64 import crc64
 from agent.blobs.faults import Call, FaultyBlobStore
 from agent.blobs.memory import MemoryBlobStore
-from agent.blobs.store import NO_ATTRIBUTES, BlobStore, NewBlob
+from agent.blobs.store import NO_ATTRIBUTES, BlobProperties, BlobStore, NewBlob, Replace
+from agent.errors import BlobAlreadyExists, BlobRequestFailed
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.codes import Disposition, DispositionStatus
 from agent.transfer import patience, sender
 from agent.transfer.patience import Patience
-from agent.transfer.sender import MARKER_KEY, MAX_RENAMES, NoFreeName, Placed, Sender, Target
+from agent.transfer.sender import MARKER_KEY, MAX_LOOKS, MAX_RENAMES, NoFreeName, Placed, Sender, Target
 
 BODY = b"our bytes"
 THEIRS = b"not ours."
@@ -73,6 +74,97 @@ async def test_overwrite_replaces_and_says_so() -> None:
     placed = await _put(store, _target(Disposition.OVERWRITE))
     assert placed.status is DispositionStatus.OVERWRITTEN
     assert await _content(store, "box/a.txt") == BODY
+
+
+class Contested(MemoryBlobStore):
+    """Somebody else writes to the blob each time that it was looked at, ``times`` times."""
+
+    def __init__(self, times: int, *, as_pages: bool = False) -> None:
+        super().__init__()
+        self._times, self._as_pages = times, as_pages
+
+    async def properties(self, name: BlobName) -> BlobProperties:
+        """What was there before he wrote."""
+        found = await super().properties(name)
+        if self._times:
+            self._times -= 1
+            if self._as_pages:
+                await self.create_page_blob(name, 512, NO_ATTRIBUTES, replace=True)
+            else:
+                await _put_theirs(self, str(name))
+        return found
+
+
+async def test_a_blob_that_somebody_changes_after_our_look_is_looked_at_again() -> None:
+    store = Contested(MAX_LOOKS - 1)
+    await _put_theirs(store, "box/a.txt")
+    placed = await _put(store, _target(Disposition.OVERWRITE))
+    assert placed.status is DispositionStatus.OVERWRITTEN
+    assert await _content(store, "box/a.txt") == BODY
+
+
+async def test_a_blob_that_somebody_never_leaves_alone_fails_and_is_left_to_him() -> None:
+    store = Contested(MAX_LOOKS)
+    await _put_theirs(store, "box/a.txt")
+    with pytest.raises(BlobRequestFailed, match="each time"):
+        await _put(store, _target(Disposition.OVERWRITE))
+    assert await _content(store, "box/a.txt") == THEIRS
+
+
+async def test_a_page_blob_replaces_what_somebody_put_after_our_look() -> None:
+    store, target = Contested(2, as_pages=True), replace(_target(Disposition.OVERWRITE), length=1024)
+    await _put_theirs(store, "box/a.txt")
+    placed = await _sender(store).create_pages(target)
+    assert placed.status is DispositionStatus.OVERWRITTEN
+    assert await _content(store, "box/a.txt") == bytes(1024)
+
+
+async def test_a_commit_over_what_somebody_changed_since_stages_its_blocks_anew() -> None:
+    store, target = MemoryBlobStore(), _target(Disposition.OVERWRITE)
+    await _put_theirs(store, "box/a.txt")
+    sender = _sender(store)
+    placed = await sender.choose(target)
+    for is_committed in (False, True):
+        await sender.put_block(placed.name, "AAAA", [memoryview(BODY)], crc64([BODY]))
+        if not is_committed:
+            # Which sweeps away what is staged.
+            await _put_theirs(store, "box/a.txt")
+        assert await sender.commit(target, placed.name, ["AAAA"]) is is_committed
+    assert await _content(store, "box/a.txt") == BODY
+
+
+async def test_a_refused_commit_whose_blocks_are_there_is_an_error() -> None:
+    inner = MemoryBlobStore()
+    store = FaultyBlobStore(inner, lambda call: "X" if call.operation == "put_block_list" else ".")
+    sender, target = _sender(store), _target(Disposition.OVERWRITE)
+    placed = await sender.choose(target)
+    await sender.put_block(placed.name, "AAAA", [memoryview(BODY)], crc64([BODY]))
+    with pytest.raises(BlobRequestFailed):
+        await sender.commit(target, placed.name, ["AAAA"])
+
+
+async def test_a_commit_that_arrives_late_replaces_nothing_of_what_came_after_it() -> None:
+    store, target = MemoryBlobStore(), _target(Disposition.OVERWRITE)
+    await _put_theirs(store, "box/a.txt")
+    sent: list[Replace] = []
+
+    class Seen(FaultyBlobStore):
+        async def put_block_list(
+            self, name: BlobName, ids: Sequence[str], attributes: BlobAttributes, *, replace: Replace
+        ) -> None:
+            sent.append(replace)
+            await super().put_block_list(name, ids, attributes, replace=replace)
+
+    sender = _sender(Seen(store))
+    placed = await sender.choose(target)
+    await sender.put_block(placed.name, "AAAA", [memoryview(BODY)], crc64([BODY]))
+    assert await sender.commit(target, placed.name, ["AAAA"])
+    # Somebody's blob of a block that has the same id.
+    await store.put_block(placed.name, "AAAA", [memoryview(THEIRS)], crc64([THEIRS]))
+    await store.put_block_list(placed.name, ["AAAA"], NO_ATTRIBUTES, replace=True)
+    with pytest.raises(BlobAlreadyExists):
+        await store.put_block_list(placed.name, ["AAAA", "AAAA"], NO_ATTRIBUTES, replace=sent[0])
+    assert await _content(store, "box/a.txt") == THEIRS
 
 
 async def test_rename_takes_the_next_free_name() -> None:

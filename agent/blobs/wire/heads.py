@@ -19,6 +19,7 @@ from agent.blobs import rules
 from agent.blobs.azure_account import Account
 from agent.blobs.crc64 import header
 from agent.blobs.entra import Tokens
+from agent.blobs.store import Replace
 from agent.blobs.wire.dial import Route
 from agent.model.blobs import BlobAttributes, BlobName
 
@@ -66,7 +67,7 @@ class Heads:
             self._sas = quote(right.signature, safe=_SAS_SAFE)
 
     def put_blob(
-        self, name: BlobName, length: int, crc64: int | None, attributes: BlobAttributes, *, replace: bool
+        self, name: BlobName, length: int, crc64: int | None, attributes: BlobAttributes, *, replace: Replace
     ) -> bytes:
         """A whole block blob; without ``crc64`` when the attributes have an MD5, which is checked then."""
         headers = _described(attributes)
@@ -81,7 +82,7 @@ class Heads:
         return self._head(name, query, [(CRC64_HEADER, header(crc64))], length)
 
     def put_block_list(
-        self, name: BlobName, length: int, crc64: int, attributes: BlobAttributes, *, replace: bool
+        self, name: BlobName, length: int, crc64: int, attributes: BlobAttributes, *, replace: Replace
     ) -> bytes:
         """A commit; length and CRC-64 are those of the list."""
         headers = [*_described(attributes), (CRC64_HEADER, header(crc64))]
@@ -103,17 +104,17 @@ class Heads:
         headers: _Headers,
         length: int,
         *,
-        replace: bool = True,
+        replace: Replace = True,
     ) -> bytes:
         """``query`` in the order of its keys."""
         path = f"{self._path}/{name.container}/{quote(name.path, safe='/~')}"
-        condition = "" if replace else "*"
+        match, none_match = "" if isinstance(replace, bool) else replace, "" if replace else "*"
         headers.append(self._version)
         asked = "&".join([f"{key}={quote(value, safe='')}" for key, value in query.items()])
         authorization = ""
         if self._key is not None:
             headers.append(("x-ms-date", self._now()))
-            signature = self._signature(path, query, headers, length, condition)
+            signature = self._signature(path, query, headers, length, (match, none_match))
             authorization = f"Authorization: SharedKey {self._account}:{signature}\r\n"
         elif self.bearer:
             headers.append(("x-ms-date", self._now()))
@@ -122,19 +123,19 @@ class Heads:
             asked = f"{asked}&{self._sas}" if asked else self._sas
         lines = "".join([f"{key}: {value}\r\n" for key, value in headers])
         target = f"{self._origin}{path}?{asked}" if asked else f"{self._origin}{path}"
-        only_new = "If-None-Match: *\r\n" if condition else ""
+        condition = f"If-Match: {match}\r\n" if match else "If-None-Match: *\r\n" if none_match else ""
         return (
-            f"PUT {target} HTTP/1.1\r\n{self._fixed}{authorization}{only_new}{lines}"
+            f"PUT {target} HTTP/1.1\r\n{self._fixed}{authorization}{condition}{lines}"
             f"Content-Length: {length}\r\n\r\n"
         ).encode("ascii")
 
     def _signature(
-        self, path: str, query: Mapping[str, str], headers: _Headers, length: int, condition: str
+        self, path: str, query: Mapping[str, str], headers: _Headers, length: int, matches: tuple[str, str]
     ) -> str:
         assert self._key is not None
         # Verb, Content-Encoding, -Language, -Length, -MD5, -Type, Date, If-Modified-Since, If-Match,
         # If-None-Match, If-Unmodified-Since, Range; those that we do not send are empty.
-        plain = f"PUT\n\n\n{length or ''}\n\n\n\n\n\n{condition}\n\n\n"
+        plain = f"PUT\n\n\n{length or ''}\n\n\n\n\n{matches[0]}\n{matches[1]}\n\n\n"
         named = sorted((_rank(key), key.lower(), value) for key, value in headers)
         of_service = "".join([f"{key}:{value}\n" for _, key, value in named])
         resource = f"/{self._account}{path}" + "".join([f"\n{key}:{query[key]}" for key in query])

@@ -137,6 +137,19 @@ def marker(job: str, serial: str, volume: str, seq: int, file_path: str) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
+class Marker:
+    """``marker`` of any item of one volume; what all have in common is hashed once."""
+
+    def __init__(self, job: str, serial: str, volume: str) -> None:
+        common = "\0".join((job, serial, volume, ""))
+        self._common = hashlib.blake2b(common.encode("utf-8", "surrogatepass"), digest_size=8)
+
+    def __call__(self, item: Item) -> str:
+        digest = self._common.copy()
+        digest.update(f"{item.seq}\0{item.file_path}".encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+
 def ids_tell_content(item: Item) -> bool:
     """Whether the manifest's ids are all made of their block's content (``MD5/...``)."""
     return item.pieces is not None and all(

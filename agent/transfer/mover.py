@@ -22,7 +22,7 @@ from agent.transfer.journal import Journal
 from agent.transfer.link import Gathered, ReaderLink, Source, VolumeRange
 from agent.transfer.ring import SLOT_BYTES, slots_for
 from agent.transfer.sender import Sender
-from agent.transfer.sides import Dressed, dress
+from agent.transfer.sides import Dressed, Wardrobe
 from agent.transfer.verify import ReadBack
 from agent.transfer.work import Cargo, Hold, Load, Work
 from agent.volume.plan import Part, ReadPlan, Request, Want
@@ -68,9 +68,8 @@ class Mover:
     ) -> None:
         self.link, self.sender, self.books, self.stop = link, sender, books, stop
         self._journal = journal
-        self._marker_of = marker_of
+        self._wardrobe = Wardrobe(journal, marker_of, treatment)
         self._block_bytes = block_bytes
-        self._treatment = treatment
         self.readback = ReadBack(sender, stop)
         self.recognition = Recognition()
         self.volume_bytes = volume_bytes
@@ -97,7 +96,7 @@ class Mover:
     def page(self, overwriting: bool, after: tuple[int, int]) -> list[Dressed]:
         """The next items in their order on the drive; blocks."""
         items = self._journal.pending(after, overwriting=overwriting)
-        return [dress(item, self._journal, self._marker_of(item), self._treatment) for item in items]
+        return [*map(self._wardrobe.dress, items)]
 
     def work(self, dressed: Dressed) -> Work:
         """What is to be done for an item."""

@@ -6,10 +6,10 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from agent.blobs.rules import MAX_METADATA_BYTES, encode_metadata
 from agent.formats.manifest_values import HashedPath
@@ -26,7 +26,7 @@ from agent.formats.sidefiles import (
 from agent.model.blobs import BlobAttributes
 from agent.model.codes import BlobType, SideFileStatus
 from agent.model.treatment import Treatment
-from agent.transfer.items import Item
+from agent.transfer.items import NO_SIDE, Item
 from agent.transfer.journal import Journal, SideRow
 from agent.transfer.link import ReaderLink, stream_of
 from agent.transfer.sender import MARKER_KEY
@@ -95,8 +95,7 @@ def _unpack(fields: Mapping[str, str]) -> SideProperties:
     return SideProperties(**texts, content_md5=bytes.fromhex(md5) if md5 else None)
 
 
-@dataclass(frozen=True, slots=True)
-class Dressed:
+class Dressed(NamedTuple):
     """An item with what is to be set on its blob, and how it is to be verified.
 
     A status is None where the manifest names no file. ``note`` tells what could not be set.
@@ -110,8 +109,37 @@ class Dressed:
     note: str = ""
 
 
-def dress(item: Item, journal: Journal, marker: str, treatment: Treatment) -> Dressed:
-    """The attributes of an item's blob: its side files, what NTFS says of the file, and our marker."""
+class Wardrobe:
+    """The attributes of each item's blob: its side files, what NTFS says of the file, and our marker."""
+
+    def __init__(self, journal: Journal, marker_of: Callable[[Item], str], treatment: Treatment) -> None:
+        self._journal, self._marker_of, self._treatment = journal, marker_of, treatment
+        self._checks: dict[BlobType, Check] = {}
+
+    def dress(self, item: Item) -> Dressed:
+        """One item; blocks where it has side files."""
+        marker, treatment = self._marker_of(item), self._treatment
+        if item.side != NO_SIDE:
+            return _dress(item, self._journal, marker, treatment)
+        # As nearly all files are: nothing is said of it but by NTFS.
+        facts = _facts(item, all=treatment.file_facts)
+        kept = {MARKER_KEY: marker}
+        left_out = _fit(kept, facts, _reserved(treatment)) if NAME_KEY in facts else ""
+        tier = treatment.tier if item.type is BlobType.BLOCK else None
+        attributes = BlobAttributes(tier=tier, metadata=kept | facts)
+        return Dressed(item, attributes, None, None, self._check(item, marker), left_out)
+
+    def _check(self, item: Item, marker: str) -> Check:
+        wanted = self._treatment.verification
+        if item.pieces is not None or (wanted is not None and wanted.percent < 100):
+            return check_of(item, self._treatment, marker, UNSAID)
+        check = self._checks.get(item.type)
+        if check is None:
+            check = self._checks[item.type] = check_of(item, self._treatment, marker, UNSAID)
+        return check
+
+
+def _dress(item: Item, journal: Journal, marker: str, treatment: Treatment) -> Dressed:
     side = item.side
     metadata, metadata_status = _merged(journal, side.list_metadata, side.metadata, merge_metadata, dict)
     properties, properties_status = _merged(
@@ -130,15 +158,16 @@ def dress(item: Item, journal: Journal, marker: str, treatment: Treatment) -> Dr
     facts = _facts(item, all=treatment.file_facts)
     for key in taken & facts.keys():
         del facts[key]
-    left_out = _fit(kept, facts, SHA256_BYTES if treatment.sha256 else 0)
+    left_out = _fit(kept, facts, _reserved(treatment))
     tier = treatment.tier if item.type is BlobType.BLOCK else None
-    if said is UNSAID:
-        # As of nearly all files; a replacement costs more than a new value.
-        dressed = BlobAttributes(tier=tier, metadata=kept | facts)
-    else:
-        dressed = replace(said, tier=tier, metadata=kept | facts)
+    dressed = replace(said, tier=tier, metadata=kept | facts)
     check = check_of(item, treatment, marker, said)
     return Dressed(item, dressed, metadata_status, properties_status, check, left_out)
+
+
+def _reserved(treatment: Treatment) -> int:
+    """Bytes of metadata for what is known of a file only when it was read."""
+    return SHA256_BYTES if treatment.sha256 else 0
 
 
 def _fit(kept: Mapping[str, str], facts: dict[str, str], reserved_bytes: int) -> str:
@@ -160,15 +189,19 @@ def _fit(kept: Mapping[str, str], facts: dict[str, str], reserved_bytes: int) ->
 
 def _facts(item: Item, *, all: bool) -> dict[str, str]:
     """What NTFS says of the file; only its modification time unless ``all``."""
-    facts = item.facts
-    times = ((MTIME_KEY, facts.modified), (CTIME_KEY, facts.changed), (BTIME_KEY, facts.created))
-    said = {key: text for key, value in times[: 3 if all else 1] if (text := _rfc3339(value))}
-    if all:
-        if facts.attributes:
-            said[ATTRIBUTES_KEY] = f"0x{facts.attributes:x}"
-        if _is_renamed(item) and not _SURROGATE.search(item.file_path):
-            # Half a character cannot stand in metadata; the blob's own name, decoded, gives it back.
-            said[NAME_KEY] = item.file_path
+    modified, changed, created, flags = item.facts
+    said = {MTIME_KEY: text} if (text := _rfc3339(modified)) else {}
+    if not all:
+        return said
+    if text := _rfc3339(changed):
+        said[CTIME_KEY] = text
+    if text := _rfc3339(created):
+        said[BTIME_KEY] = text
+    if flags:
+        said[ATTRIBUTES_KEY] = f"0x{flags:x}"
+    if _is_renamed(item) and not _SURROGATE.search(item.file_path):
+        # Half a character cannot stand in metadata; the blob's own name, decoded, gives it back.
+        said[NAME_KEY] = item.file_path
     return said
 
 

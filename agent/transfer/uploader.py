@@ -37,7 +37,7 @@ from agent.transfer.books import Books
 from agent.transfer.events import Tell, emit, error_fields, tally_fields
 from agent.transfer.frames import Message
 from agent.transfer.gauge import Gauge
-from agent.transfer.items import Item, ItemState, marker
+from agent.transfer.items import ItemState, Marker
 from agent.transfer.journal import Journal, is_damage
 from agent.transfer.link import ReaderLink
 from agent.transfer.losses import lost_files
@@ -195,15 +195,12 @@ class Uploader:
         books = self._books = Books(journal, self._progress)
         await books.load()
 
-        def marker_of(item: Item) -> str:
-            return marker(str(order.job), order.serial.normal, volume, item.seq, item.file_path)
-
         mover = Mover(
             self._link,
             self._sender,
             journal,
             books,
-            marker_of=marker_of,
+            marker_of=Marker(str(order.job), order.serial.normal, volume),
             block_bytes=order.block_bytes,
             volume_bytes=volume_bytes,
             stop=self.stop,

@@ -12,7 +12,7 @@ from agent.model.blobs import AccessTier, BlobAttributes
 from agent.model.codes import BlobType, Disposition
 from agent.model.treatment import AS_USUAL, Treatment
 from agent.model.verification import Depth, Verdict, Verification, Verified
-from agent.transfer.items import Item, Piece, marker
+from agent.transfer.items import Item, Marker, Piece, marker
 from agent.transfer.verify import NO_HASHES, check_of
 
 NONE = BlobAttributes()
@@ -123,3 +123,11 @@ def test_what_no_log_of_ours_tells_is_read_as_nothing_or_as_less(text: str) -> N
 @pytest.mark.parametrize("crc64", [str(1 << 64), "-1", "0x1F", "٣"])
 def test_a_checksum_that_is_none_is_not_believed(crc64: str) -> None:
     assert from_text(f'depth="transit" verdict="match" crc64="{crc64}"') is None
+
+
+@given(st.text(), st.integers(0, 1 << 40))
+def test_a_marker_is_the_same_whether_its_common_part_is_hashed_once_or_each_time(
+    path: str, seq: int
+) -> None:
+    item = PLAIN._replace(seq=seq, file_path=path)
+    assert Marker("job", "S1", "00FF")(item) == marker("job", "S1", "00FF", seq, path)

@@ -12,6 +12,7 @@ from typing import Final
 from agent.devices.health import Health, read_health, unknown
 
 ANSWER_WITHIN_S: Final = 20.0
+GONE_WITHIN_S: Final = 1.0
 MAX_REPORT_BYTES: Final = 1024 * 1024
 PLACES: Final = "/usr/sbin:/sbin:/usr/local/sbin"
 """Where it is when the user's path does not lead there."""
@@ -46,9 +47,37 @@ def _find(command: str) -> str | None:
     return shutil.which(command, path=f"{os.environ.get('PATH', os.defpath)}:{PLACES}")
 
 
+class _Report(asyncio.SubprocessProtocol):
+    """What the program wrote, until its end; one without end counts as nothing."""
+
+    def __init__(self) -> None:
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self.done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.gone = asyncio.Event()
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        self._size += len(data)
+        if self._size <= MAX_REPORT_BYTES:
+            self._chunks.append(data)
+        else:
+            self._end(b"")
+
+    def pipe_connection_lost(self, fd: int, error: Exception | None) -> None:
+        self._end(b"".join(self._chunks))
+
+    def process_exited(self) -> None:
+        self.gone.set()
+
+    def _end(self, report: bytes) -> None:
+        if not self.done.done():
+            self.done.set_result(report)
+
+
 async def _run(program: str, node: str) -> bytes:
     """Its exit status is not looked at: its bits repeat what the report says (smartctl(8), EXIT STATUS)."""
-    process = await asyncio.create_subprocess_exec(
+    transport, report = await asyncio.get_running_loop().subprocess_exec(
+        _Report,
         program,
         "--json=c",
         "--info",
@@ -60,21 +89,9 @@ async def _run(program: str, node: str) -> bytes:
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        assert process.stdout is not None
-        report = await _read(process.stdout)
-        await process.wait()
-        return report
+        return await report.done
     finally:
-        # Not waited for: one that hangs in the kernel dies when the drive lets go of it.
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                process.kill()
-
-
-async def _read(stream: asyncio.StreamReader) -> bytes:
-    report = b""
-    while chunk := await stream.read(65536):
-        report += chunk
-        if len(report) > MAX_REPORT_BYTES:
-            return b""
-    return report
+        transport.close()  # kills it if it still runs
+        # One that hangs in the kernel ends when that lets go; nobody waits for it.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(report.gone.wait(), GONE_WITHIN_S)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -17,16 +13,12 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from agent import __version__
-from benchmarks.processes import Child, Cost, PartyFailed
+from benchmarks.fuse_mounts import dislocked, fuse_versions, ntfs_mounted, why_no_mounts
+from benchmarks.processes import Child, Cost
 from benchmarks.volume_images import Image
 from benchmarks.volume_measure import Run
 
 CHECKOUT = Path(__file__).parents[1]
-OPEN_S = 60
-"""For a mount to stand."""
-BUSY_S = 10
-"""For the kernel to let go of a mount."""
-_POLL_S = 0.002
 
 
 class Work(StrEnum):
@@ -116,28 +108,18 @@ class FusePair:
     name = "dislocker + ntfs-3g"
 
     def missing(self) -> str | None:
-        absent = [name for name in ("dislocker-fuse", "ntfs-3g") if shutil.which(name) is None]
-        if absent:
-            return f"no {' and no '.join(absent)}; install the packages dislocker and ntfs-3g"
-        if os.geteuid() != 0:
-            return "mounting needs root"
-        try:
-            os.close(os.open("/dev/fuse", os.O_RDWR))
-        except OSError as error:
-            return f"/dev/fuse: {error.strerror}"
-        return None
+        return why_no_mounts()
 
     def versions(self) -> str:
-        dislocker = _first_line("dislocker-fuse", "--help").rpartition(", v")[2].partition(" ")[0]
-        return f"{dislocker}, {_first_line('ntfs-3g', '--version').split()[1]}"
+        return fuse_versions()
 
     def run(self, work: Work, image: Image, out: IO[bytes] | int) -> Run:
         begun = time.monotonic()
         with ExitStack() as children, ExitStack() as mounts:
-            dislocker, target = _dislocked(image, children, mounts)
+            dislocker, target = dislocked(image.path, [f"--user-password={image.password}"], children, mounts)
             helpers = [dislocker]
             if work is Work.FILES:
-                ntfs, target = _mounted(target, children, mounts)
+                ntfs, target = ntfs_mounted(target, children, mounts)
                 helpers.append(ntfs)
             opened = time.monotonic()
             command = [sys.executable, "-m", "benchmarks.volume_walk", work.value, str(target)]
@@ -153,56 +135,6 @@ class FusePair:
             costs += [helper.cost() for helper in helpers[1:]]
         assert reader.ended is not None
         return Run.of(opened - begun, reader.ended - begun, of_image, costs)
-
-
-def _dislocked(image: Image, children: ExitStack, mounts: ExitStack) -> tuple[Child, Path]:
-    """dislocker-fuse in the foreground, and the file that it shows. The fixture's password is no secret."""
-    folder = Path(mounts.enter_context(tempfile.TemporaryDirectory()))
-    command: list[str | Path] = [
-        "dislocker-fuse",
-        "--readonly",
-        "--volume",
-        image.path,
-        f"--user-password={image.password}",
-        "--",
-        "-f",
-        folder,
-    ]
-    child = children.enter_context(Child("dislocker-fuse", command))
-    mounts.callback(_unmount, folder)
-    _await_mount(child, folder)
-    return child, folder / "dislocker-file"
-
-
-def _mounted(plain: Path, children: ExitStack, mounts: ExitStack) -> tuple[Child, Path]:
-    """ntfs-3g in the foreground on the file itself: a loop device between was no faster."""
-    folder = Path(mounts.enter_context(tempfile.TemporaryDirectory()))
-    command: list[str | Path] = ["ntfs-3g", "-o", "ro,no_detach", plain, folder]
-    child = children.enter_context(Child("ntfs-3g", command))
-    mounts.callback(_unmount, folder)
-    _await_mount(child, folder)
-    return child, folder
-
-
-def _await_mount(child: Child, folder: Path) -> None:
-    deadline = time.monotonic() + OPEN_S
-    while not folder.is_mount():
-        if child.is_over():
-            child.cost()
-            raise PartyFailed(f"{child.name} ended before its mount stood")
-        if time.monotonic() > deadline:
-            raise PartyFailed(f"{child.name} made no mount in {OPEN_S} s")
-        time.sleep(_POLL_S)
-
-
-def _unmount(folder: Path) -> None:
-    """The kernel may need a moment to let go of the last file."""
-    deadline = time.monotonic() + BUSY_S
-    while folder.is_mount():
-        done = subprocess.run(["umount", folder], capture_output=True, text=True)
-        if done.returncode and time.monotonic() > deadline:
-            raise PartyFailed(f"{folder} stays mounted: {done.stderr.strip()}")
-        time.sleep(_POLL_S)
 
 
 def _less_requests(dislocker: Cost) -> Cost:
@@ -231,8 +163,3 @@ def _has_package(name: str) -> bool:
     except PackageNotFoundError:
         return False
     return True
-
-
-def _first_line(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return (done.stdout or done.stderr).strip().partition("\n")[0]

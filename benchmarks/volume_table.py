@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
+from benchmarks.markdown import table
 from benchmarks.volume_figures import (
     OWN,
     Case,
@@ -33,19 +34,6 @@ def report(about: Sequence[str], facts: Mapping[str, str], cases: tuple[Case, ..
 def case_table(case: Case) -> str:
     """One row a reader; a reader that could not run says why."""
     return table([HEAD, *map(_cells, case.rows)])
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows under the first of them, the first column to the left, others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-
-    def line(cells: Iterable[str]) -> str:
-        first, *others = cells
-        padded = (cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))
-        return "| " + " | ".join([first.ljust(widths[0]), *padded]) + " |"
-
-    rule = "|" + "|".join(["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])]) + "|"
-    return "\n".join([line(rows[0]), rule, *map(line, rows[1:])])
 
 
 def _cells(row: Row) -> tuple[str, ...]:

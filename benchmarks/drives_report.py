@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.volume_table import table
+from benchmarks.markdown import table
 
 RESULTS = Path(__file__).parent / "results" / "drives.md"
 TITLE = "# Endurance: drives at once, memory, resume"

@@ -15,6 +15,7 @@ from agent.catalog.events import Event
 from agent.catalog.following import admit, follow
 from agent.catalog.keybox import KeyBox
 from agent.errors import MoveRefused
+from agent.model.going import Going
 from agent.model.identity import JobName, SerialNumber
 from agent.model.job import Drive, Job, JobSpec
 from agent.model.keys import Credential
@@ -96,6 +97,11 @@ class Catalog:
         """Every drive of every job, jobs in the order they were created."""
         return [(job, drive) async for job in self.jobs() for drive in job.drives]
 
+    async def count_drives(self) -> dict[DriveState, int]:
+        """Drives of all jobs by state; states without any are left out."""
+        async with self._database.read() as connection:
+            return await drives.counted(connection)
+
     async def find_drive(self, serial: SerialNumber) -> list[tuple[Job, Drive]]:
         """Every job that specifies the serial: the one that waits for it first, then the newest."""
         async with self._database.read() as connection:
@@ -126,11 +132,12 @@ class Catalog:
         verbose_log_uri: str | None = None,
         manifest_uri: str | None = None,
         verified: VerifiedCounts | None = None,
+        going: Going | None = None,
     ) -> Job:
         """Moves a drive by its table and lets the job follow by its own; None leaves a field as it is.
 
         BEGIN starts the books anew. A finish makes 100 % when its tally (or the stored one)
-        balances and ``percent_complete`` does not say less.
+        balances and ``percent_complete`` does not say less. Of ``going`` the counts are kept.
 
         Raises JobNotFound, SerialNotSpecified, and MoveRefused when either table has no such move,
         or FINISH_CLEAN comes with books that do not balance or hold failures.
@@ -145,7 +152,8 @@ class Catalog:
             row = await drives.load(connection, job_id, job, serial)
             admit(job, found.state, event)
             state = move_drive(DriveState(row.state), event)
-            values = {"state": state.value, **progress.moved(row, event, tally, percent_complete)}
+            values = progress.going_columns(going) if going is not None else {}
+            values |= {"state": state.value, **progress.moved(row, event, tally, percent_complete)}
             values |= progress.outcome(event, state, copy_status)
             values |= {name: uri for name, uri in uris.items() if uri is not None}
             values |= rows.verified_columns(verified) if verified is not None else {}
@@ -154,7 +162,13 @@ class Catalog:
             return await self._follow(connection, job, who)
 
     async def record_progress(
-        self, job: JobName, serial: SerialNumber, tally: Tally, percent_complete: int, copy_status: str | None
+        self,
+        job: JobName,
+        serial: SerialNumber,
+        tally: Tally,
+        percent_complete: int,
+        copy_status: str | None,
+        going: Going | None = None,
     ) -> None:
         """Never goes back: a report that is behind the books leaves them; at most 99 %.
 
@@ -166,6 +180,7 @@ class Catalog:
             if row.state != DriveState.TRANSFERRING:
                 raise MoveRefused(f"drive {serial} of job {job} is in {row.state}, not transferring")
             values = progress.advanced(row, tally, percent_complete)
+            values |= progress.going_columns(going) if going is not None else {}
             if copy_status is not None:
                 values["copy_status"] = copy_status
             await drives.change(connection, row, values)

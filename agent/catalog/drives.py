@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent.catalog import jobs, rows, schema
@@ -12,7 +12,7 @@ from agent.catalog.following import FINISHED_JOBS, ended_with_errors
 from agent.errors import SerialNotSpecified
 from agent.model.identity import JobName, SerialNumber
 from agent.model.job import Drive, Job
-from agent.model.states import OPEN_DRIVES
+from agent.model.states import OPEN_DRIVES, DriveState
 
 
 async def load(connection: AsyncConnection, job_id: int, job: JobName, serial: SerialNumber) -> rows.AnyRow:
@@ -35,6 +35,13 @@ async def any_with_errors(connection: AsyncConnection, job_id: int) -> bool:
     table = schema.drive
     query = select(table.c.outcome, table.c.copy_status).where(table.c.job_id == job_id)
     return any(ended_with_errors(row.outcome, row.copy_status) for row in await connection.execute(query))
+
+
+async def counted(connection: AsyncConnection) -> dict[DriveState, int]:
+    """How many drives of all jobs are in each state."""
+    state = schema.drive.c.state
+    rows_ = await connection.execute(select(state, func.count()).group_by(state))
+    return {DriveState(name): count for name, count in rows_}
 
 
 async def having(connection: AsyncConnection, serial: SerialNumber) -> list[tuple[Job, Drive]]:

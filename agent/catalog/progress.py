@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from agent.catalog import rows
 from agent.errors import MoveRefused
 from agent.model.codes import DriveStatus
+from agent.model.going import NOT_GOING, Going
 from agent.model.states import DriveEvent, DriveState
 from agent.model.tally import Count, Tally
 
 FINISHES = frozenset({DriveEvent.FINISH_CLEAN, DriveEvent.FINISH_WITH_FINDINGS})
+
+
+STANDING = {"limited_by": None, "bytes_per_s": None, "seconds_left": None}
+"""Of a transfer that does not run."""
+
+
+def going_columns(going: Going) -> dict[str, Any]:
+    """Columns of how a transfer goes."""
+    return asdict(going)
 
 
 def advanced(row: rows.AnyRow, tally: Tally | None, percent: int | None) -> dict[str, Any]:
@@ -28,9 +39,10 @@ def moved(row: rows.AnyRow, event: DriveEvent, tally: Tally | None, percent: int
     balance, unless the finish says less, as for a drive that could not even be opened.
     """
     if event is DriveEvent.BEGIN:
-        return {"percent_complete": min(99, max(0, percent or 0)), **rows.tally_columns(tally or Tally())}
+        begun = {"percent_complete": min(99, max(0, percent or 0)), **going_columns(NOT_GOING)}
+        return begun | rows.tally_columns(tally or Tally())
     if event not in FINISHES:
-        return advanced(row, tally, percent)
+        return advanced(row, tally, percent) | STANDING
     books = tally or rows.tally(row)
     if event is DriveEvent.FINISH_CLEAN and (not books.balances or books.failed != Count()):
         raise MoveRefused(
@@ -40,7 +52,7 @@ def moved(row: rows.AnyRow, event: DriveEvent, tally: Tally | None, percent: int
         )
     whole = event is DriveEvent.FINISH_CLEAN or percent is None or percent >= 100
     reached = (100 if whole else max(0, percent or 0)) if books.balances else min(99, percent or 0)
-    return {"percent_complete": max(row.percent_complete, reached), **rows.tally_columns(books)}
+    return {"percent_complete": max(row.percent_complete, reached), **rows.tally_columns(books), **STANDING}
 
 
 def outcome(event: DriveEvent, state: DriveState, copy_status: str | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from sqlalchemy import Row
 from agent.errors import MalformedInput, StateUnusable
 from agent.model.blobs import AccessTier
 from agent.model.codes import Disposition, LogLevel
+from agent.model.going import Going
 from agent.model.identity import ContainerName, JobName, SerialNumber
 from agent.model.job import Destination, Drive, Job
 from agent.model.states import DriveState, JobState
@@ -74,6 +75,13 @@ def drive(row: AnyRow) -> Drive:
                 row.verified_readback,
                 row.verified_differ,
                 row.verified_unknown,
+            ),
+            going=Going(
+                row.limited_by,
+                row.bytes_per_s,
+                row.seconds_left,
+                row.throttled_requests,
+                row.cut_requests,
             ),
         )
     except (ValueError, MalformedInput) as error:

@@ -103,6 +103,11 @@ drive = Table(
     Column("verified_readback", BigInteger, nullable=False, server_default="0"),
     Column("verified_differ", BigInteger, nullable=False, server_default="0"),
     Column("verified_unknown", BigInteger, nullable=False, server_default="0"),
+    Column("limited_by", Text),
+    Column("bytes_per_s", BigInteger),
+    Column("seconds_left", BigInteger),
+    Column("throttled_requests", BigInteger, nullable=False, server_default="0"),
+    Column("cut_requests", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("job_id", "serial", name="drive_once_a_job"),
     Index("drive_by_serial", "serial"),
 )

@@ -3,7 +3,8 @@
 Source of the fields: ``PutJobParameters`` and ``JobDetails`` of Microsoft.ImportExport, versions
 2016-11-01 to 2021-01-01. Of our own stands beside them: ``destination`` (``container/prefix``) for
 drives without a manifest, ``disposition``, ``allowUnencrypted``, ``uploadStreams``, ``verify``,
-``contentMd5``, ``sha256``, ``accessTier``, ``fileFacts``, and ``tally`` and ``verified`` in answers.
+``contentMd5``, ``sha256``, ``accessTier``, ``fileFacts``, and in answers ``tally``, ``verified`` and how a
+transfer goes: ``limitedBy``, ``bytesPerSecond``, ``secondsLeft``, ``throttledRequests``, ``cutRequests``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from agent.errors import MalformedInput
 from agent.formats.json_fields import Fields, load_object
 from agent.model.blobs import AccessTier
 from agent.model.codes import Disposition, LogLevel
+from agent.model.going import Going
 from agent.model.identity import ContainerName, JobName, SerialNumber
 from agent.model.job import DEFAULT_DIAGNOSTICS, MAX_DRIVES, Destination, Drive, DriveSpec, Job, JobSpec
 from agent.model.keys import Credential, RecoveryPassword, parse_credential
@@ -120,6 +122,7 @@ def _drive_to_json(drive: Drive) -> dict[str, object]:
         "manifestUri": drive.manifest_uri,
     }
     shown |= {key: value for key, value in optional.items() if value is not None}
+    shown |= _going_to_json(drive.going)
     books = drive.tally
     parts = {
         "discovered": books.discovered,
@@ -131,6 +134,17 @@ def _drive_to_json(drive: Drive) -> dict[str, object]:
     if drive.verified.total:
         shown["verified"] = asdict(drive.verified)
     return shown
+
+
+def _going_to_json(going: Going) -> dict[str, object]:
+    """What is known of it."""
+    known = {
+        "limitedBy": going.limited_by,
+        "bytesPerSecond": going.bytes_per_s,
+        "secondsLeft": going.seconds_left,
+    }
+    shown: dict[str, object] = {key: value for key, value in known.items() if value is not None}
+    return shown | {"throttledRequests": going.throttled_requests, "cutRequests": going.cut_requests}
 
 
 def _count(count: Count) -> dict[str, int]:

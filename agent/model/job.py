@@ -8,6 +8,7 @@ from datetime import datetime
 from agent.errors import MalformedInput
 from agent.model.blobs import BlobName
 from agent.model.codes import Disposition, LogLevel
+from agent.model.going import NOT_GOING, Going
 from agent.model.identity import ContainerName, JobName, SerialNumber
 from agent.model.keys import Credential
 from agent.model.states import DriveState, JobState
@@ -120,6 +121,7 @@ class Drive:
     verbose_log_uri: str | None = None
     manifest_uri: str | None = None
     verified: VerifiedCounts = NONE_VERIFIED
+    going: Going = NOT_GOING
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +145,12 @@ class Job:
 
     @property
     def percent_complete(self) -> int:
-        """Bytes accounted over bytes discovered of all drives; 100 only when all drives are at 100."""
-        if all(drive.percent_complete == 100 for drive in self.drives):
-            return 100
-        discovered = sum(drive.tally.discovered.bytes for drive in self.drives)
-        accounted = sum(drive.tally.accounted.bytes for drive in self.drives)
-        return min(99, accounted * 100 // discovered) if discovered else 0
+        """The mean of its drives' percents; 100 only when all are at 100.
+
+        Each drive weighs the same. How much there is on one is not known before it is in a bay, and a
+        percent by bytes would fall back each time another one tells.
+        """
+        return sum(drive.percent_complete for drive in self.drives) // len(self.drives)
 
     def drive(self, serial: SerialNumber) -> Drive:
         """Raises KeyError when the job does not specify the drive."""

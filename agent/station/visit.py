@@ -22,7 +22,7 @@ from agent.station.mapfile import read_mapfile
 from agent.station.places import board_of, journal_of, spool_of
 from agent.telemetry import Log
 from agent.transfer.board import Board
-from agent.transfer.events import read_tally
+from agent.transfer.events import read_going, read_tally
 from agent.transfer.orders import ReaderOrder, StoreOrder, UploadOrder
 from agent.transfer.pair import Pair
 
@@ -68,6 +68,10 @@ class Visit:
         self._stop = asyncio.Event()
         self._last_written = 0.0
         self._latest: Mapping[str, Any] | None = None
+        """The last progress of the pair that runs."""
+        self._is_written = True
+        self._went = job.drive(device.serial).going
+        """What the pairs before counted."""
         self._has_moved = False
         self.outcome: IngestError | None = None
         """Why the visit ended without a finished drive; None when it is finished or was stopped."""
@@ -210,6 +214,8 @@ class Visit:
                 await self._take(event)
         finally:
             pair, self._pair = self._pair, None
+            if self._latest is not None:
+                self._went, self._latest = read_going(self._latest, self._went), None
             await pair.close()
 
     def _upload_order(self) -> UploadOrder:
@@ -245,7 +251,7 @@ class Visit:
                 self._has_moved = self._has_moved or (
                     self._latest is not None and event["tally"] != self._latest["tally"]
                 )
-                self._latest = event
+                self._latest, self._is_written = event, False
                 self._keep_caps()
                 if time.monotonic() - self._last_written >= PROGRESS_EVERY_S:
                     await self._write_progress()
@@ -256,10 +262,10 @@ class Visit:
             case "finished":
                 await self._finish(event)
             case "paused":
-                await self._write_progress()
+                await self._write_progress(stands=True)
                 raise await self._why_paused(event)
             case "interrupted":
-                await self._write_progress()
+                await self._write_progress(stands=True)
                 self.log.info("drive.interrupted")
                 self.interrupted = True
                 self._stop.set()
@@ -301,18 +307,19 @@ class Visit:
         last_words = await self._pair.reader_said()
         return WorkerLost(f"{event['detail']}: {last_words}" if last_words else event["detail"])
 
-    async def _write_progress(self) -> None:
-        event, self._latest = self._latest, None
-        if event is None:
+    async def _write_progress(self, *, stands: bool = False) -> None:
+        event = self._latest
+        if event is None or (self._is_written and not stands):
             return
-        self._last_written = time.monotonic()
-        waiting = event.get("waiting")
+        self._last_written, self._is_written = time.monotonic(), True
+        waiting, going = event.get("waiting"), read_going(event, self._went)
         await self._catalog.record_progress(
             self._job.name,
             self._device.serial,
             read_tally(event),
             event["percent"],
             f"waiting: {waiting}" if waiting else "InProgress",
+            going.standing if stands else going,
         )
 
     async def _finish(self, event: Mapping[str, Any]) -> None:
@@ -333,6 +340,7 @@ class Visit:
             verbose_log_uri=logs.get("verbose"),
             manifest_uri=logs.get("manifest"),
             verified=VerifiedCounts(**event["verified"]) if "verified" in event else None,
+            going=read_going(event, self._went),
         )
         await self._checkup.smart("after")
         if failed_early:

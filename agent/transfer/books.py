@@ -56,11 +56,16 @@ class Books:
         self._under_way_bytes += size_bytes
 
     @property
+    def through_bytes(self) -> int:
+        """Accounted, and of unsettled items what arrived."""
+        return self.tally.accounted.bytes + self._under_way_bytes
+
+    @property
     def percent(self) -> int:
         """0 to 99: bytes accounted and under way over bytes discovered; files where there are no bytes."""
         discovered, accounted = self.tally.discovered, self.tally.accounted
         if discovered.bytes:
-            now = (accounted.bytes + self._under_way_bytes) * 100 // discovered.bytes
+            now = self.through_bytes * 100 // discovered.bytes
         else:
             now = accounted.files * 100 // discovered.files if discovered.files else 0
         self._percent = max(self._percent, min(99, now))

@@ -50,6 +50,7 @@ from agent.transfer.reports import Report, Reporter, upload
 from agent.transfer.ring import Ring, SlotPool
 from agent.transfer.sender import Sender
 from agent.transfer.sides import read_side_files
+from agent.transfer.speed import Speed
 
 
 class Uploader:
@@ -84,6 +85,7 @@ class Uploader:
         )
         self._sender = Sender(store, self._patience, order.connections)
         self._gauge = Gauge(link, store, self._pace, self._patience, order.connections, order.reader_pid)
+        self._speed = Speed()
         self._reporter = Reporter(order.job, order.serial, order.diagnostics, order.spool, order.block_bytes)
         self._is_resume = order.journal.exists()
         self._journal: Journal | None = None
@@ -248,9 +250,13 @@ class Uploader:
         return self._is_resume or (self._books is not None and self._books.tally.done.files > 0)
 
     def _progress(self, tally: Tally, percent: int) -> None:
+        through = self._books.through_bytes if self._books is not None else 0
+        self._speed.take(asyncio.get_running_loop().time(), through)
         self._tell(
             "progress",
             percent=percent,
+            bytes_per_s=self._speed.bytes_per_s,
+            seconds_left=self._speed.seconds_left(tally.discovered.bytes - through),
             waiting=self._patience.waiting_for,
             limited_by=self._gauge.named,
             waited=self._gauge.percents,
@@ -291,9 +297,7 @@ class Uploader:
                 self._tell("log.kept", path=str(report.path), **error_fields(error))
         if journal is not None:
             extra["verified"] = asdict(await asyncio.to_thread(journal.verified))
-        self._tell(
-            "finished", status=status, logs=addresses, **self._weather, **tally_fields(tally), **extra
-        )
+        self._tell("finished", status=status, logs=addresses, **self._weather, **tally_fields(tally), **extra)
 
     def _reports(self, journal: Journal | None, status: DriveStatus) -> Iterator[Any]:
         yield lambda: self._reporter.log(ReportKind.ERROR, journal, status)

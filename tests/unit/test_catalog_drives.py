@@ -11,6 +11,7 @@ import pytest
 from agent.catalog import Catalog
 from agent.errors import MoveRefused, SerialNotSpecified
 from agent.model.codes import DriveStatus
+from agent.model.going import NOT_GOING, Going
 from agent.model.job import Drive
 from agent.model.states import DriveEvent, DriveState, JobState
 from agent.model.tally import Count, Tally
@@ -229,6 +230,27 @@ async def test_progress_never_goes_back_and_never_says_100(catalog: Catalog) -> 
         found = await drive(catalog)
         assert (found.percent_complete, found.tally) == (shown, kept)
     assert (await drive(catalog)).copy_status == "InProgress"
+
+
+async def test_how_a_transfer_goes_is_kept_while_it_runs_and_its_counts_for_good(catalog: Catalog) -> None:
+    await walk(catalog, "ship-1", "A", ARRIVE, BEGIN)
+    assert (await drive(catalog)).going == NOT_GOING
+    going = Going("network", 80_000_000, 3600, throttled_requests=4, cut_requests=1)
+    await catalog.record_progress(name(), serial("A"), reached(10, 5), 50, "InProgress", going)
+    assert (await drive(catalog)).going == going
+    await catalog.record_progress(name(), serial("A"), reached(10, 6), 60, "InProgress")
+    assert (await drive(catalog)).going == going
+    final = Going("network", 1, 1, throttled_requests=5, cut_requests=1)
+    await catalog.move_drive(name(), serial("A"), CLEANLY, who=WHO, tally=reached(10, 10), going=final)
+    assert (await drive(catalog)).going == Going(throttled_requests=5, cut_requests=1)
+
+
+async def test_a_drive_that_faulted_goes_no_more(catalog: Catalog) -> None:
+    await walk(catalog, "ship-1", "A", ARRIVE, BEGIN)
+    going = Going("drive", 1000, 60, throttled_requests=2)
+    await catalog.record_progress(name(), serial("A"), reached(10, 5), 50, None, going)
+    await walk(catalog, "ship-1", "A", FAULT)
+    assert (await drive(catalog)).going == Going(throttled_requests=2)
 
 
 async def test_transfer_that_begins_again_starts_from_nothing(catalog: Catalog) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy import create_engine
 from agent.catalog import schema
 from agent.catalog.migrate import REVISIONS, migrate, script_config
 from agent.model.blobs import AccessTier
+from agent.model.going import NOT_GOING, Going
 from agent.model.states import DriveEvent, DriveState, JobState
 from agent.model.tally import Count, Tally
 from agent.model.treatment import AS_USUAL, Treatment
@@ -45,9 +46,21 @@ HELD = {
             'InProgress', 40, 10, 1000, 4, 400, 0, 0, 0, 0, NULL, NULL, NULL, 3, 0, 1, 0, 0);
         INSERT INTO event VALUES (1, '2024-02-03 12:00:00.000000', 'clerk', 'ship-1', NULL, 'job.create', '');
     """,
+    "0004": """
+        INSERT INTO job VALUES (7, 'ship-1', 'Transferring', 'data', 'box/', 'rename', 'waimportexport',
+            'Verbose', 1, 1, 0, '2024-02-03 12:00:00.000000', '2024-02-03 12:30:00.000000', 0,
+            'readback:10%', 1, 1, 'Cool', 0);
+        INSERT INTO drive VALUES (9, 7, 0, 'WD01', 'WD 01', 'Transferring', NULL, NULL, '\\m.xml', NULL, '',
+            'InProgress', 40, 10, 1000, 4, 400, 0, 0, 0, 0, NULL, NULL, NULL, 3, 0, 1, 0, 0,
+            'drive', 120000000, 90, 12, 3);
+        INSERT INTO event VALUES (1, '2024-02-03 12:00:00.000000', 'clerk', 'ship-1', NULL, 'job.create', '');
+    """,
 }
-ASKED = {"0003": Treatment(Verification.parse("readback:10%"), True, True, AccessTier.COOL, file_facts=False)}
-FOUND = {"0003": VerifiedCounts(transit=3, readback=1)}
+_ASKED = Treatment(Verification.parse("readback:10%"), True, True, AccessTier.COOL, file_facts=False)
+_FOUND = VerifiedCounts(transit=3, readback=1)
+ASKED = {"0003": _ASKED, "0004": _ASKED}
+FOUND = {"0003": _FOUND, "0004": _FOUND}
+WENT = {"0004": Going("drive", 120_000_000, 90, throttled_requests=12, cut_requests=3)}
 
 
 def made_by(version: str, folder: Path) -> Path:
@@ -93,6 +106,7 @@ async def test_catalog_of_any_version_is_brought_up_to_date_with_all_it_held(
         assert drive.percent_complete == 40
         assert drive.manifest_file == "\\m.xml"
         assert job.treatment == ASKED.get(version, AS_USUAL)
+        assert drive.going == WENT.get(version, NOT_GOING)
         assert drive.verified == FOUND.get(version, NONE_VERIFIED)
         assert [event.who for event in await catalog.history(name())] == ["clerk"]
         done = await catalog.move_drive(name(), serial("WD01"), DriveEvent.FINISH_CLEAN, who=WHO, tally=CLEAN)

@@ -17,6 +17,7 @@ from agent.errors import MalformedInput
 from agent.formats.jobrequest import job_to_json, read_job_request
 from agent.model.blobs import AccessTier
 from agent.model.codes import Disposition, LogLevel
+from agent.model.going import Going
 from agent.model.identity import ContainerName, JobName, SerialNumber
 from agent.model.job import DEFAULT_DIAGNOSTICS, Destination, Drive, Job, JobSpec
 from agent.model.keys import Password, RecoveryPassword
@@ -368,6 +369,7 @@ def test_answer_after_the_transfer_tells_it_in_the_services_words() -> None:
         verbose_log_uri="https://x/v.xml",
         manifest_uri="https://x/m.xml",
         verified=VerifiedCounts(manifest=1, unknown=1),
+        going=Going(throttled_requests=7),
     )
     answer: Any = job_to_json(a_job(done, state=JobState.PACKAGING))
     assert answer["properties"]["percentComplete"] == 100
@@ -384,6 +386,8 @@ def test_answer_after_the_transfer_tells_it_in_the_services_words() -> None:
             "verboseLogUri": "https://x/v.xml",
             "errorLogUri": "https://x/e.xml",
             "manifestUri": "https://x/m.xml",
+            "throttledRequests": 7,
+            "cutRequests": 0,
             "tally": {
                 "discovered": {"files": 4, "bytes": 40},
                 "done": {"files": 2, "bytes": 20},

@@ -136,13 +136,20 @@ def test_manifest_hash_is_md5_or_sha256_in_hex(digits: str) -> None:
         JobSpec(JobName("ship-1"), (drive(manifest_file="\\m.xml", manifest_hash=digits),))
 
 
-def test_job_is_as_far_as_the_bytes_of_its_drives() -> None:
-    assert job(part("A", 50, 50, 100), part("B", 0, 0, 300)).percent_complete == 12
+def test_job_is_as_far_as_its_drives_in_the_mean() -> None:
+    assert job(part("A", 50, 50, 100), part("B", 0, 0, 300)).percent_complete == 25
+    assert job(part("A", 99, 99, 100), part("B", 100, 1, 1)).percent_complete == 99
+
+
+def test_job_does_not_fall_back_when_another_drive_tells_how_much_is_on_it() -> None:
+    before = job(part("A", 80, 80, 100), part("B", 0, 0, 0))
+    after = job(part("A", 80, 80, 100), part("B", 0, 0, 10**12))
+    assert before.percent_complete == after.percent_complete == 40
 
 
 def test_job_is_not_at_100_before_all_its_drives_are() -> None:
     assert job(part("A", 100, 10**15, 10**15), part("B", 99, 999, 1000)).percent_complete == 99
-    assert job(part("A", 100, 1, 1), part("B", 0, 0, 0)).percent_complete == 99
+    assert job(part("A", 100, 1, 1), part("B", 0, 0, 0)).percent_complete == 50
     assert job(part("A", 100, 1, 1), part("B", 100, 0, 0)).percent_complete == 100
 
 

@@ -11,6 +11,7 @@ import binascii
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from agent.blobs.crc64 import crc64 as crc64_of
@@ -32,6 +33,9 @@ DEFAULT_CONTENT_TYPE = "application/octet-stream"
 
 _METADATA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 _PRINTABLE = re.compile(r"[ -~]*\Z", re.ASCII)
+_PLAIN = re.compile(r"(?:[!-$&-~](?:[ -$&-~]*[!-$&-~])?)?\Z", re.ASCII)
+"""Printable without outer blanks and "%"."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def body_length(body: Body) -> int:
@@ -134,13 +138,13 @@ class BlockIdLengths:
 
 def check_attributes(name: BlobName, attributes: BlobAttributes) -> None:
     """Raises BlobRequestFailed when the service would refuse a header or the metadata."""
-    headers = {
-        "content type": attributes.content_type,
-        "content encoding": attributes.content_encoding,
-        "content language": attributes.content_language,
-        "cache control": attributes.cache_control,
-    }
-    for what, value in headers.items():
+    headers = (
+        ("content type", attributes.content_type),
+        ("content encoding", attributes.content_encoding),
+        ("content language", attributes.content_language),
+        ("cache control", attributes.cache_control),
+    )
+    for what, value in headers:
         if value is not None and (not _PRINTABLE.match(value) or value != value.strip()):
             raise BlobRequestFailed(f"{name}: the {what} is not printable ASCII (InvalidHeaderValue)")
     if attributes.content_md5 is not None and len(attributes.content_md5) != 16:
@@ -149,19 +153,28 @@ def check_attributes(name: BlobName, attributes: BlobAttributes) -> None:
 
 
 def _check_metadata(name: BlobName, metadata: Mapping[str, str]) -> None:
-    for key in metadata:
-        if not _METADATA_NAME.match(key):
-            raise BlobRequestFailed(f"{name}: metadata name {key[:80]!r} is not allowed (InvalidMetadata)")
-    if len({key.lower() for key in metadata}) != len(metadata):
-        raise BlobRequestFailed(f"{name}: two metadata names differ in case only (InvalidMetadata)")
+    problem = _bad_keys(tuple(metadata))
+    if problem is not None:
+        raise BlobRequestFailed(f"{name}: {problem} (InvalidMetadata)")
     for key, value in metadata.items():
-        if any(0xD800 <= ord(ch) <= 0xDFFF for ch in value):
+        if not value.isascii() and _SURROGATE.search(value):
             raise BlobRequestFailed(f"{name}: metadata {key} holds a lone surrogate (InvalidMetadata)")
-    size_bytes = sum(len(key) + len(encode_metadata(value)) for key, value in metadata.items())
+    size_bytes = sum(map(len, metadata)) + sum(map(len, map(encode_metadata, metadata.values())))
     if size_bytes > MAX_METADATA_BYTES:
         raise BlobRequestFailed(
             f"{name}: metadata of {size_bytes} bytes, over {MAX_METADATA_BYTES} (MetadataTooLarge)"
         )
+
+
+@lru_cache(maxsize=256)
+def _bad_keys(keys: tuple[str, ...]) -> str | None:
+    """Nearly all blobs have the same ones."""
+    for key in keys:
+        if not _METADATA_NAME.match(key):
+            return f"metadata name {key[:80]!r} is not allowed"
+    if len({key.lower() for key in keys}) != len(keys):
+        return "two metadata names differ in case only"
+    return None
 
 
 def encode_metadata(value: str) -> str:
@@ -170,6 +183,8 @@ def encode_metadata(value: str) -> str:
     Such a value stays as it is, unless it reads like an encoded one. Any other is percent-encoded
     in UTF-8 as a whole, "%" included, so that ``decode_metadata`` always gives the value back.
     """
+    if _PLAIN.match(value):
+        return value
     plain = _PRINTABLE.match(value) and value == value.strip() and decode_metadata(value) == value
     return value if plain else quote(value, safe="")
 

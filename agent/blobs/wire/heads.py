@@ -157,18 +157,20 @@ def block_list(block_ids: Iterable[str]) -> bytes:
 
 def _described(attributes: BlobAttributes) -> _Headers:
     """Attributes that ``rules.check_attributes`` found good."""
+    headers = [
+        (f"x-ms-meta-{key}", rules.encode_metadata(value)) for key, value in attributes.metadata.items()
+    ]
     md5 = attributes.content_md5
-    described = (
+    for key, value in (
         ("x-ms-blob-content-type", attributes.content_type),
         ("x-ms-blob-content-encoding", attributes.content_encoding),
         ("x-ms-blob-content-language", attributes.content_language),
         ("x-ms-blob-cache-control", attributes.cache_control),
         ("x-ms-blob-content-md5", base64.b64encode(md5).decode("ascii") if md5 is not None else None),
         ("x-ms-access-tier", attributes.tier),
-    )
-    headers = [(key, value) for key, value in described if value is not None]
-    for key, value in attributes.metadata.items():
-        headers.append((f"x-ms-meta-{key}", rules.encode_metadata(value)))
+    ):
+        if value is not None:
+            headers.append((key, value))
     return headers
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import TypeVar
 
@@ -34,7 +34,7 @@ from agent.blobs.azure_wire import (
 )
 from agent.blobs.crc64 import header
 from agent.blobs.entra import Tokens
-from agent.blobs.store import BlobProperties, Body, NewBlob, Replace, put_each
+from agent.blobs.store import BlobProperties, Body, ETag, NewBlob, Replace, put_each
 from agent.blobs.wire.dial import tls_context
 from agent.errors import BlobNotFound, BlobRequestFailed, StoreRefused
 from agent.model.blobs import BlobAttributes, BlobName
@@ -280,9 +280,21 @@ class SdkBlobStore:
             return {}
         return {block.id: block.size for block in staged}
 
-    async def read(self, name: BlobName) -> AsyncIterator[bytes]:
+    async def read(
+        self, name: BlobName, *, offset: int = 0, etag: ETag | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """The content in pieces of at most 4 MiB; one ETag throughout, else BlobRequestFailed."""
-        stream = await self._ask(self._client(name).download_blob(decompress=False), name)
+        options = condition(etag) if etag is not None else {}
+        if offset:
+            options["offset"] = offset
+        try:
+            stream = await self._ask(self._client(name).download_blob(decompress=False, **options), name)
+        except BlobRequestFailed:
+            # At the end of a blob, too, a range is refused.
+            found = await self.properties(name) if offset else None
+            if found is None or found.size_bytes != offset or etag not in (None, found.etag):
+                raise
+            return
         pieces = stream.chunks()
         while (piece := await self._ask(anext(pieces, None), name)) is not None:
             yield piece

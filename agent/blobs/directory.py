@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 from urllib.parse import quote
 
 from agent.blobs import rules
 from agent.blobs.directory_files import DirectoryFiles
-from agent.blobs.store import BlobProperties, Body, NewBlob, Replace, put_each
+from agent.blobs.store import BlobProperties, Body, ETag, NewBlob, Replace, put_each
 from agent.errors import BlobRequestFailed, IngestError, StoreRefused, StoreUnreachable
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.identity import ContainerName
@@ -96,9 +96,11 @@ class DirectoryBlobStore:
         """Staged and not committed: id to length in bytes."""
         return await _in_thread(str(name), self._files.uncommitted_blocks, name)
 
-    async def read(self, name: BlobName) -> AsyncIterator[bytes]:
+    async def read(
+        self, name: BlobName, *, offset: int = 0, etag: ETag | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """The content in pieces of at most 4 MiB; a blob replaced meanwhile is read as it was."""
-        file = await _in_thread(str(name), self._files.open, name, "rb")
+        file = await _in_thread(str(name), self._files.open_at, name, offset, etag)
         try:
             while piece := await _in_thread(str(name), file.read, rules.READ_PIECE_BYTES):
                 yield piece

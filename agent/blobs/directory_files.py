@@ -102,8 +102,9 @@ class DirectoryFiles:
 
     def properties(self, name: BlobName) -> BlobProperties:
         """The ETag changes with every write, page writes too."""
-        with self.open(name, "rb") as file:
-            record, status = self._find(name), os.fstat(file.fileno())
+        record, file = self._opened(name, "rb")
+        with file:
+            status = os.fstat(file.fileno())
         attributes = record.attributes
         if attributes.content_type is None:
             attributes = dataclasses.replace(attributes, content_type=rules.DEFAULT_CONTENT_TYPE)
@@ -115,13 +116,28 @@ class DirectoryFiles:
 
     def open(self, name: BlobName, mode: str) -> IO[bytes]:
         """The content; the caller closes it. Raises BlobNotFound."""
+        return self._opened(name, mode)[1]
+
+    def _opened(self, name: BlobName, mode: str) -> tuple[Record, IO[bytes]]:
         for _ in range(_OPEN_TRIES):
             record = self._find(name)
             try:
-                return open(self._layout.object(name, record.object_id), mode, buffering=0)
+                return record, open(self._layout.object(name, record.object_id), mode, buffering=0)
             except FileNotFoundError:
                 continue
         raise BlobRequestFailed(f"{name}: its content is missing from the directory store")
+
+    def open_at(self, name: BlobName, offset: int, etag: ETag | None) -> IO[bytes]:
+        """To read from there; the caller closes it."""
+        record, file = self._opened(name, "rb")
+        try:
+            status = os.fstat(file.fileno())
+            rules.check_read(name, status.st_size, _etag(record, status), offset, etag)
+            file.seek(offset)
+        except BaseException:
+            file.close()
+            raise
+        return file
 
     def names(self, container: ContainerName, prefix: str) -> list[BlobName]:
         """Sorted by code points; reads every record."""
@@ -200,10 +216,11 @@ class DirectoryFiles:
 
     def _version(self, name: BlobName) -> ETag | None:
         try:
-            with self.open(name, "rb") as file:
-                return _etag(self._find(name), os.fstat(file.fileno()))
+            record, file = self._opened(name, "rb")
         except BlobNotFound:
             return None
+        with file:
+            return _etag(record, os.fstat(file.fileno()))
 
     def _check_type(self, name: BlobName, wanted: BlobType) -> None:
         record = self._look(name)

@@ -19,11 +19,12 @@ or a function from the call to such a letter.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeVar
 
-from agent.blobs.store import BlobProperties, BlobStore, Body, NewBlob, Replace, put_each
+from agent.blobs.store import BlobProperties, BlobStore, Body, ETag, NewBlob, Replace, put_each
 from agent.errors import (
     BlobRequestFailed,
     ChecksumMismatch,
@@ -130,15 +131,18 @@ class FaultyBlobStore:
         """See BlobStore."""
         return await self._call("uncommitted_blocks", str(name), lambda: self.inner.uncommitted_blocks(name))
 
-    async def read(self, name: BlobName) -> AsyncIterator[bytes]:
+    async def read(
+        self, name: BlobName, *, offset: int = 0, etag: ETag | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """Fails before the first piece; a lost reply fails after it."""
         call, fault = self._begin("read", str(name))
         if fault not in (NO_FAULT, LOST_REPLY):
             raise _error(call, fault)
-        async for piece in self.inner.read(name):
-            yield piece
-            if fault == LOST_REPLY:
-                raise _error(call, fault)
+        async with aclosing(self.inner.read(name, offset=offset, etag=etag)) as pieces:
+            async for piece in pieces:
+                yield piece
+                if fault == LOST_REPLY:
+                    raise _error(call, fault)
 
     async def names(self, container: ContainerName, prefix: str = "") -> AsyncIterator[BlobName]:
         """Fails before the first name; a lost reply fails after it."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from agent.blobs import rules
@@ -127,11 +127,16 @@ class MemoryBlobStore:
         """Staged and not committed: id to length in bytes."""
         return {block_id: len(data) for block_id, data in self._staged.get(name, {}).items()}
 
-    async def read(self, name: BlobName) -> AsyncIterator[bytes]:
+    async def read(
+        self, name: BlobName, *, offset: int = 0, etag: ETag | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """The content as it was when the reading began, in pieces of at most 4 MiB."""
-        content = bytes(self._find(name).content)
-        for start in range(0, len(content), rules.READ_PIECE_BYTES):
-            yield content[start : start + rules.READ_PIECE_BYTES]
+        blob = self._find(name)
+        rules.check_read(name, len(blob.content), blob.etag, offset, etag)
+        # Only page blobs are written in place.
+        content = memoryview(blob.content if blob.type is BlobType.BLOCK else bytes(blob.content))
+        for start in range(offset, len(content), rules.READ_PIECE_BYTES):
+            yield bytes(content[start : start + rules.READ_PIECE_BYTES])
 
     async def names(self, container: ContainerName, prefix: str = "") -> AsyncIterator[BlobName]:
         """Committed blobs whose path starts so, in order of code points."""

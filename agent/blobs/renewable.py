@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing
 from typing import TypeVar
 
-from agent.blobs.store import BlobProperties, BlobStore, Body, NewBlob, Replace
+from agent.blobs.store import BlobProperties, BlobStore, Body, ETag, NewBlob, Replace
 from agent.blobs.traffic import Traffic, traffic_of
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.identity import ContainerName
@@ -99,9 +99,11 @@ class RenewableStore:
         """See BlobStore."""
         return await self._call(lambda store: store.uncommitted_blocks(name))
 
-    async def read(self, name: BlobName) -> AsyncIterator[bytes]:
+    async def read(
+        self, name: BlobName, *, offset: int = 0, etag: ETag | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """See BlobStore."""
-        async with aclosing(self._each(lambda store: store.read(name))) as pieces:
+        async with aclosing(self._each(lambda store: store.read(name, offset=offset, etag=etag))) as pieces:
             async for piece in pieces:
                 yield piece
 

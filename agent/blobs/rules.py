@@ -84,6 +84,14 @@ def check_replace(name: BlobName, replace: Replace, found: ETag | None) -> None:
         raise BlobAlreadyExists(f"{name}: {what} there, not the one that was to be replaced")
 
 
+def check_read(name: BlobName, size_bytes: int, found: ETag, offset: int, etag: ETag | None) -> None:
+    """Raises BlobRequestFailed when it cannot be read from there; for stores without a service."""
+    if etag not in (None, found):
+        raise BlobRequestFailed(f"{name}: it is another version than was read before (ConditionNotMet)")
+    if offset > size_bytes:
+        raise BlobRequestFailed(f"{name}: byte {offset} is past its end at {size_bytes} (InvalidRange)")
+
+
 def check_crc64(name: BlobName, body: Body, crc64: int) -> None:
     """Raises ChecksumMismatch; for stores that have no service to do it."""
     if crc64_of(body) != crc64:

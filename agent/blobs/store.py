@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, NewType, Protocol
 
@@ -106,8 +106,14 @@ class BlobStore(Protocol):
         """Staged and not committed: id to length in bytes. Empty when there is no such blob."""
         ...
 
-    def read(self, name: BlobName) -> AsyncIterator[bytes]:
-        """The content in pieces of at most 4 MiB."""
+    def read(
+        self, name: BlobName, *, offset: int = 0, etag: ETag | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """The content from ``offset`` on, in pieces of at most 4 MiB; none at its end.
+
+        Raises BlobRequestFailed past its end, and, before the first piece, when the blob is another
+        version than ``etag``. To read on after a break, ask with the version that was read before.
+        """
         ...
 
     def names(self, container: ContainerName, prefix: str = "") -> AsyncIterator[BlobName]:

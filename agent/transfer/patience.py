@@ -96,8 +96,13 @@ class Patience:
         self.throttled_requests = 0
         """Requests that the service had no room for."""
 
-    async def call(self, request: Callable[[], Awaitable[T]], body_bytes: int = 0) -> T:
-        """The answer, or the IngestError that says why there is none. ``body_bytes`` are sent with it."""
+    async def call(
+        self, request: Callable[[], Awaitable[T]], body_bytes: int = 0, *, answer_bytes: int = 0
+    ) -> T:
+        """The answer, or the IngestError that says why there is none.
+
+        ``body_bytes`` are sent with it, which caps on bandwidth count, and ``answer_bytes`` come back.
+        """
         tries = _Tries(FIRST_PAUSE_S)
         while True:
             generation = self._renewal.generation if self._renewal is not None else 0
@@ -106,7 +111,7 @@ class Patience:
             if tries.end_at is not None:
                 tries.end_at += begun - asked_at
             try:
-                answer = await self._once(request, body_bytes, begun, tries)
+                answer = await self._once(request, body_bytes, answer_bytes, begun, tries)
             except IngestError as error:
                 if await self._is_renewed(error, tries, generation):
                     continue
@@ -136,10 +141,15 @@ class Patience:
             self._pace.end(begun)
 
     async def _once(
-        self, request: Callable[[], Awaitable[T]], body_bytes: int, begun: float, tries: _Tries
+        self,
+        request: Callable[[], Awaitable[T]],
+        body_bytes: int,
+        answer_bytes: int,
+        begun: float,
+        tries: _Tries,
     ) -> T:
         failed: IngestError | None = None
-        limit_s = self._deadlines.seconds(body_bytes, tries.cuts)
+        limit_s = self._deadlines.seconds(body_bytes + answer_bytes, tries.cuts)
         try:
             async with asyncio.timeout(limit_s):
                 answer = await request()

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from agent.blobs.crc64 import combine, crc64
 from agent.blobs.rules import body_length
 from agent.blobs.store import BlobProperties, BlobStore, Body, NewBlob, Replace
-from agent.errors import (
-    BlobAlreadyExists,
-    BlobNotFound,
-    BlobRequestFailed,
-    StoreThrottled,
-    StoreUnreachable,
-)
+from agent.errors import BlobAlreadyExists, BlobNotFound, BlobRequestFailed
 from agent.formats.rename import rename
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.codes import Disposition, DispositionStatus
 from agent.model.identity import ContainerName
+from agent.transfer.download import Download
 from agent.transfer.patience import Patience
 
 MARKER_KEY = "ingestid"
@@ -28,8 +22,6 @@ MAX_RENAMES = 1000
 MAX_LOOKS = 8
 """So often is a blob that somebody changes between our look and our write looked at again."""
 
-DOWNLOAD_TRIES = 3
-PIECE_TIMEOUT_S = 120.0
 TOGETHER_S = 10.0
 LAST_OF_THEM_S = 50.0
 """For the request that is under way when their time is over."""
@@ -229,33 +221,9 @@ class Sender:
         async with self._room:
             return (await self._patience.call(lambda: self._store.properties(name))).attributes
 
-    async def crc64_of(self, name: BlobName, stop: asyncio.Event) -> tuple[int, int] | None:
-        """CRC-64 and length of a committed blob, by downloading it; None when ``stop`` was set meanwhile.
-
-        A download that breaks off is begun anew, DOWNLOAD_TRIES times in all.
-        """
-        for tries_left in reversed(range(DOWNLOAD_TRIES)):
-            try:
-                return await self._download(name, stop)
-            except (StoreUnreachable, StoreThrottled):
-                if not tries_left:
-                    raise
-        raise AssertionError
-
-    async def _download(self, name: BlobName, stop: asyncio.Event) -> tuple[int, int] | None:
-        crc = length = 0
-        pieces, piece = await self._patience.call(lambda: _begun(self._store.read(name)))
-        while piece is not None:
-            if stop.is_set():
-                return None
-            crc = combine(crc, await asyncio.to_thread(crc64, [piece]), len(piece))
-            length += len(piece)
-            try:
-                async with asyncio.timeout(PIECE_TIMEOUT_S):
-                    piece = await anext(pieces, None)
-            except TimeoutError:
-                raise StoreUnreachable(f"{name}: nothing came for {PIECE_TIMEOUT_S:.0f} s") from None
-        return crc, length
+    async def crc64_of(self, name: BlobName, length: int, stop: asyncio.Event) -> tuple[int, int] | None:
+        """CRC-64 and length of a committed blob, by downloading it; see ``agent.transfer.download``."""
+        return await Download(self._store, self._patience, name).checksum(length, stop)
 
     async def _is_ours(self, name: BlobName, target: Target) -> bool:
         seen = await self._seen(name)
@@ -268,10 +236,6 @@ class Sender:
                 return await self._patience.call(lambda: self._store.properties(name))
         except BlobNotFound:
             return None
-
-
-async def _begun(pieces: AsyncIterator[bytes]) -> tuple[AsyncIterator[bytes], bytes | None]:
-    return pieces, await anext(pieces, None)
 
 
 def _is_ours(seen: BlobProperties, target: Target) -> bool:

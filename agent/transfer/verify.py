@@ -115,7 +115,7 @@ class ReadBack:
         if self._refused is not None:
             return self._refused
         try:
-            found = await self._sender.crc64_of(name, self._stop)
+            found = await self._sender.crc64_of(name, length, self._stop)
         except StoreRefused as error:
             # A credential that may only write is refused for every blob: it is asked once.
             self._refused = Finding(Verdict.UNKNOWN, f"not read back: {error.detail}")

@@ -102,6 +102,46 @@ async def test_a_blob_larger_than_a_piece_is_read_in_pieces_of_at_most_4_mib(
     assert max(map(len, pieces)) <= 4 << 20
 
 
+@pytest.mark.parametrize("offset", [0, 1, (4 << 20) - 1, 4 << 20, (5 << 20) + 3, (9 << 20) - 1, 9 << 20])
+async def test_a_blob_is_read_on_from_any_byte(
+    store: BlobStore, container: ContainerName, offset: int
+) -> None:
+    data = hashlib.shake_128(b"seed").digest(9 << 20)
+    name = named(container)
+    await put(store, name, data)
+    for etag in (None, (await store.properties(name)).etag):
+        pieces = [piece async for piece in store.read(name, offset=offset, etag=etag)]
+        assert b"".join(pieces) == data[offset:]
+        assert all(0 < len(piece) <= 4 << 20 for piece in pieces)
+
+
+async def test_nothing_is_read_past_the_end_of_a_blob(store: BlobStore, container: ContainerName) -> None:
+    name = named(container)
+    await put(store, name, b"short")
+    with pytest.raises(BlobRequestFailed, match="InvalidRange"):
+        await anext(store.read(name, offset=6))
+    with pytest.raises(BlobNotFound):
+        await anext(store.read(named(container, "missing"), offset=6))
+
+
+@pytest.mark.parametrize("offset", [0, 3, 5])
+async def test_another_version_than_was_read_before_is_not_read_on(
+    store: BlobStore, container: ContainerName, offset: int
+) -> None:
+    name = named(container)
+    await put(store, name, b"first")
+    seen = (await store.properties(name)).etag
+    await put(store, name, b"other", replace=True)
+    with pytest.raises(BlobRequestFailed):
+        await anext(store.read(name, offset=offset, etag=seen))
+    pages = named(container, "pages")
+    await store.create_page_blob(pages, 1024, NO_ATTRIBUTES, replace=False)
+    seen = (await store.properties(pages)).etag
+    await store.put_page(pages, 0, [memoryview(b"p" * 512)], crc64([b"p" * 512]))
+    with pytest.raises(BlobRequestFailed):
+        await anext(store.read(pages, offset=512, etag=seen))
+
+
 async def test_a_blob_is_not_replaced_unless_asked(store: BlobStore, container: ContainerName) -> None:
     name = named(container)
     await put(store, name, b"first")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ from agent.blobs.azure import AzureBlobStore
 from agent.blobs.crc64 import crc64
 from agent.blobs.faults import Call, FaultyBlobStore
 from agent.blobs.memory import MemoryBlobStore
-from agent.blobs.store import BlobStore
+from agent.blobs.store import BlobStore, ETag
 from agent.formats.log_values import LogEntry
 from agent.formats.logreader import read_log
 from agent.formats.records import BlobRecord
@@ -104,12 +104,14 @@ class Lying(MemoryBlobStore):
         super().__init__()
         self._lies = dict.fromkeys(about, times)
 
-    async def read(self, name: BlobName) -> AsyncIterator[bytes]:
+    async def read(
+        self, name: BlobName, *, offset: int = 0, etag: ETag | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """The first byte is another while it lies."""
         lies = self._lies.get(str(name), 0) > 0
         if lies:
             self._lies[str(name)] -= 1
-        async for piece in super().read(name):
+        async for piece in super().read(name, offset=offset, etag=etag):
             yield bytes([piece[0] ^ 1]) + piece[1:] if lies else piece
             lies = False
 
@@ -267,7 +269,7 @@ async def test_every_blob_is_read_back_and_matches(whole: Drive) -> None:
     told = await ingest(drive, store)
     assert told.last["status"] == "Completed"
     assert told.last["verified"]["readback"] == _counts(told)["done"]
-    assert _calls(store, "read") == Counter(await _names(store.inner, "drive"))
+    assert set(_calls(store, "read")) == set(await _names(store.inner, "drive"))
 
 
 async def test_page_blobs_are_read_back_with_their_holes(by_manifest: Drive) -> None:
@@ -320,10 +322,10 @@ async def test_a_blob_that_is_gone_when_it_is_read_back_has_failed(
 ) -> None:
     store = MemoryBlobStore()
 
-    async def vanish(name: BlobName) -> AsyncIterator[bytes]:
+    async def vanish(name: BlobName, **at: Any) -> AsyncIterator[bytes]:
         if str(name).endswith("readme-first.txt"):
             store._blobs.pop(name, None)
-        async for piece in MemoryBlobStore.read(store, name):
+        async for piece in MemoryBlobStore.read(store, name, **at):
             yield piece
 
     monkeypatch.setattr(store, "read", vanish)

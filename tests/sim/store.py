@@ -20,13 +20,13 @@ from __future__ import annotations
 import asyncio
 import copy
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from agent.blobs.faults import Call
 from agent.blobs.memory import MemoryBlobStore
-from agent.blobs.store import BlobProperties, Body, NewBlob, Replace, put_each
+from agent.blobs.store import BlobProperties, Body, ETag, NewBlob, Replace, put_each
 from agent.errors import ChecksumMismatch, IngestError, StoreRefused, StoreThrottled, StoreUnreachable
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.codes import BlobType
@@ -184,6 +184,15 @@ class SimStore(MemoryBlobStore):
         return await self._travel(
             "uncommitted_blocks", str(name), lambda: MemoryBlobStore.uncommitted_blocks(self, name)
         )
+
+    async def read(
+        self, name: BlobName, *, offset: int = 0, etag: ETag | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        async def all_of_it() -> list[bytes]:
+            return [piece async for piece in MemoryBlobStore.read(self, name, offset=offset, etag=etag)]
+
+        for piece in await self._travel("read", str(name), all_of_it):
+            yield piece
 
     async def _travel(
         self,

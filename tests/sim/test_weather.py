@@ -9,6 +9,8 @@ import pytest
 
 from agent.blobs.faults import Call
 from agent.model.blobs import BlobName
+from agent.model.treatment import Treatment
+from agent.model.verification import Depth, Verification
 from agent.transfer.uploader import Uploader
 from tests.sim.checks import MAKING, SENDING, chosen, told, wrong_at_the_end, wrong_on_the_way
 from tests.sim.drive import SimDrive
@@ -23,6 +25,7 @@ from tests.sim.world import (
 )
 
 POINTS = 40
+READ_BACK = {"treatment": Treatment(Verification(Depth.READBACK))}
 
 
 def test_a_call_that_goes_wrong_once_is_no_files_error(sim: SimDrive, world: World, undisturbed: Run) -> None:
@@ -30,6 +33,18 @@ def test_a_call_that_goes_wrong_once_is_no_files_error(sim: SimDrive, world: Wor
     wrong = {}
     for number, letter in chosen(list(product(calls, LETTERS.replace("R", ""))), POINTS):
         run = run_drive(sim, world, Weather(2, lambda call, at=number, what=letter: _once(call, at, what)))
+        wrong[number, letter] = list(wrong_at_the_end(sim, run, undisturbed))
+    assert told(wrong) == ""
+
+
+def test_a_download_that_goes_wrong_once_is_no_files_error(sim: SimDrive, world: World) -> None:
+    undisturbed = run_drive(sim, world, **READ_BACK)
+    reads = [call.number for call in undisturbed.calls if call.operation == "read"]
+    assert len(reads) >= sim.counts["done"]
+    wrong = {}
+    for number, letter in chosen(list(product(reads, "ULTHK")), POINTS // 4):
+        weather = Weather(2, lambda call, at=number, what=letter: _once(call, at, what))
+        run = run_drive(sim, world, weather, **READ_BACK)
         wrong[number, letter] = list(wrong_at_the_end(sim, run, undisturbed))
     assert told(wrong) == ""
 

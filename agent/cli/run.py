@@ -13,6 +13,8 @@ from agent.cli.sources import configured_source
 from agent.errors import ConfigInvalid
 from agent.station.notify import Notifier
 from agent.station.station import Station
+from agent.station.view import View
+from agent.station.window import Window, opened
 from agent.telemetry import open_log
 
 
@@ -38,7 +40,8 @@ async def _run(context: Context, as_json: bool) -> None:
     log = open_log(as_json=as_json)
     async with context.catalog() as catalog:
         source, notifier = configured_source(settings), Notifier.of(os.environ)
-        station = Station(catalog, source, settings, log, reload=context.reload, notifier=notifier)
+        view = View()
+        station = Station(catalog, source, settings, log, reload=context.reload, notifier=notifier, view=view)
         Stopper(station.stop)
         log.info(
             "station.started",
@@ -46,5 +49,6 @@ async def _run(context: Context, as_json: bool) -> None:
             udev=settings.devices.udev,
             images=len(settings.images),
         )
-        await station.run()
+        async with opened(Window(view, catalog, lambda: station.settings), settings):
+            await station.run()
         log.info("station.stopped")

@@ -28,6 +28,8 @@ def adopt(old: Settings, new: Settings) -> Adopted:
         "store.credential": old.store.identity != new.store.identity
         or (old.store.credential is None) != (new.store.credential is None),
         "image": old.images != new.images,
+        "key_file": old.key_file != new.key_file,
+        "metrics.listen": old.metrics != new.metrics,
         "devices": old.devices != new.devices,
         "bays": dict(old.bays) != dict(new.bays),
     }
@@ -36,7 +38,14 @@ def adopt(old: Settings, new: Settings) -> Adopted:
     if not any(name.startswith("store.") for name in held):
         store = new.store
     settings = replace(
-        new, state_dir=old.state_dir, store=store, images=old.images, devices=old.devices, bays=old.bays
+        new,
+        state_dir=old.state_dir,
+        store=store,
+        images=old.images,
+        devices=old.devices,
+        bays=old.bays,
+        key_file=old.key_file,
+        metrics=old.metrics,
     )
     changes = {
         "store.credential_file": old.store.credential != store.credential,

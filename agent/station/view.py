@@ -18,8 +18,8 @@ from agent.model.tally import Tally
 from agent.transfer.events import read_tally
 
 RESULTS = ("done", "failed", "skipped")
-REQUESTS = ("requests", "throttled_requests", "cut_requests")
-"""Fields of ``progress`` that count from the begin of an uploader, by whatever they are told."""
+REQUESTS = ("throttled_requests", "cut_requests")
+"""Fields of ``progress`` that count from the begin of an uploader."""
 
 Seconds = Callable[[], float]
 
@@ -37,6 +37,7 @@ class BayView:
     waiting: str | None = None
     limited_by: str | None = None
     limit: int = 0
+    bytes_per_s: int = 0
     counted: dict[str, int] = field(default_factory=dict)
 
     def line(self) -> str:
@@ -130,7 +131,7 @@ class View:
         self._count(bay, tally)
         bay.percent = _whole(event, "percent")
         bay.waiting, bay.limited_by = event.get("waiting"), event.get("limited_by")
-        bay.limit = _whole(event, "limit")
+        bay.limit, bay.bytes_per_s = _whole(event, "limit"), _whole(event, "bytes_per_s")
         for name in REQUESTS:
             self.requests[name] += _grown(bay.counted, name, _whole(event, name))
 
@@ -159,9 +160,9 @@ def _counted(bays: Iterable[BayView], is_draining: bool) -> str:
 
 
 def _whole(event: Mapping[str, Any], name: str) -> int:
-    """A count of an event, 0 where it does not tell it."""
+    """A number of an event without its fraction; 0 where it does not tell it."""
     value = event.get(name)
-    return value if isinstance(value, int) and value > 0 else 0
+    return int(value) if isinstance(value, int | float) and value > 0 else 0
 
 
 def _grown(seen: dict[str, int], name: str, now: int) -> int:

@@ -54,6 +54,7 @@ class _Report(asyncio.SubprocessProtocol):
         self._chunks: list[bytes] = []
         self._size = 0
         self.done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.is_whole = False
         self.gone = asyncio.Event()
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
@@ -64,6 +65,7 @@ class _Report(asyncio.SubprocessProtocol):
             self._end(b"")
 
     def pipe_connection_lost(self, fd: int, error: Exception | None) -> None:
+        self.is_whole = True
         self._end(b"".join(self._chunks))
 
     def process_exited(self) -> None:
@@ -91,7 +93,10 @@ async def _run(program: str, node: str) -> bytes:
     try:
         return await report.done
     finally:
-        transport.close()  # kills it if it still runs
+        if not report.is_whole:
+            with suppress(ProcessLookupError):
+                transport.kill()
         # One that hangs in the kernel ends when that lets go; nobody waits for it.
         with suppress(TimeoutError):
             await asyncio.wait_for(report.gone.wait(), GONE_WITHIN_S)
+        transport.close()

@@ -92,13 +92,15 @@ class Station:
             hashlib.sha256(path.read_bytes()).hexdigest() for path in root.rglob("*") if path.is_file()
         )
 
-    def start(self) -> None:
+    def start(self, *prefix: str) -> None:
+        """``prefix``: what starts the daemon with other rights."""
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.machine.inside(
-                    *udevd.agent("--config", str(self.folder / "agent.toml"), "run", "--json")
+                    *prefix, *udevd.agent("--config", str(self.folder / "agent.toml"), "run", "--json")
                 ),
-                env=os.environ | {"PYTHONPATH": str(udevd.CHECKOUT)},
+                env=os.environ
+                | {"PYTHONPATH": str(udevd.CHECKOUT), "PATH": f"{self.folder}:{os.environ['PATH']}"},
                 stdout=log,
                 stderr=log,
             )
@@ -109,6 +111,10 @@ class Station:
             self.process.send_signal(signal.SIGTERM)
             assert self.process.wait(WAIT_S) == 0, self._log.read_text()
             self.process = None
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
 
     def lines(self, event: str, **fields: object) -> list[dict[str, Any]]:
         """What the daemon logged under this name."""
@@ -183,22 +189,147 @@ def serial() -> str:
     return f"WD-{uuid.uuid4().hex[:12].upper()}"
 
 
+def _answering(folder: Path, serial: str, pending: int) -> None:
+    """A smartctl that tells this of every drive."""
+    report = {
+        "serial_number": serial,
+        "smart_status": {"passed": True},
+        "temperature": {"current": 31},
+        "ata_smart_attributes": {"table": [{"id": 197, "when_failed": "", "raw": {"value": pending}}]},
+    }
+    (folder / "smartctl").write_text(f"#!/bin/sh\ncat <<'END'\n{json.dumps(report)}\nEND\n")
+    (folder / "smartctl").chmod(0o755)
+
+
 def test_an_inserted_drive_is_recognised_kept_from_writes_and_ingested(
     station: Station, insert: Insert, serial: str
 ) -> None:
+    _answering(station.folder, serial, pending=12)
     station.file_job("box", serial)
     station.start()
     drive = insert(_sata(serial, "2"), partitions=True)
     before = hashlib.sha256(drive.image.read_bytes()).digest()
     finished = station.logged("drive.finished", drive=serial)
-    assert (finished["job"], finished["bay"]) == ("box", "2")
-    assert finished["status"] == "Completed"
+    assert (finished["job"], finished["bay"], finished["status"]) == ("box", "2", "Completed")
     assert station.drive("box")["percentComplete"] == 100
     assert station.stored("box") == EXPECTED
-    proof = station.logged("drive.read_only", drive=serial)
-    assert proof["proven"] is True
-    parts = ", ".join(drive.node.name + part for part in ("", "p1", "p2"))
-    assert proof["detail"] == f"the kernel refuses writes to {parts} (BLKROGET, and ro in sysfs)"
-    told = [event["what"] for event in station.history(serial)]
-    assert "drive.read_only" in told
     assert hashlib.sha256(drive.image.read_bytes()).digest() == before
+    parts = ", ".join(drive.node.name + part for part in ("", "p1", "p2"))
+    smart = "failing: 12 sectors wait to be read or replaced; 31 °C; pending 12"
+    told = {(event["what"], event["detail"]) for event in station.history(serial)}
+    assert told >= {
+        ("drive.smart", f"before: {smart}"),
+        ("drive.read_only", f"the kernel refuses writes to {parts} (BLKROGET, and ro in sysfs)"),
+        ("drive.smart", f"after: {smart}"),
+    }
+
+
+def test_a_drive_that_goes_in_the_middle_and_comes_back_in_another_bay_is_finished(
+    station: Station, insert: Insert, box: Machine, serial: str
+) -> None:
+    station.file_job("box", serial)
+    first = insert(_sata(serial, "1"))
+    station.configure('[bandwidth]\nstation = "500 kB/s"\n')
+    station.start()
+    until(lambda: station.drive("box")["percentComplete"] > 0, WAIT_S)
+    box.pull(first)
+    station.logged("drive.pulled", bay="1")
+    assert 0 < station.drive("box")["percentComplete"] < 100
+    station.configure()
+    assert station.process is not None
+    station.signal(signal.SIGHUP)
+    station.logged("settings.reloaded")
+    box.restart_udevd()
+    insert(_sata(serial, "3"))
+    assert station.logged("drive.finished", bay="3")["status"] == "Completed"
+    assert station.stored("box") == EXPECTED
+
+
+def test_drives_that_must_not_be_touched_are_told_each_with_its_sentence(
+    station: Station, insert: Insert, box: Machine, serial: str
+) -> None:
+    station.file_job("box", serial)
+    for name in ("used", "usb", "raid"):
+        station.file_job(name, f"{serial}-{name}")
+    extra, twin = insert(_sata(f"{serial}-extra", "1")), insert(_sata(serial, "2"))
+    used = insert(_sata(f"{serial}-used", "x"))
+    insert(_sata(f"{serial}-usb", "usb", ID_BUS="usb", ID_ATA="0"))
+    insert(
+        _sata("35000c500a1b2c3d4", "raid", ID_BUS="scsi", ID_SCSI_SERIAL=f"{serial}-raid", ID_VENDOR="LSI")
+    )
+    insert(_sata("123456789012", "made-up"))
+    twin = insert(_sata(serial, "3"))
+    claim = os.open(used.node, os.O_RDONLY | os.O_EXCL)
+    try:
+        station.start()
+        _left_alone(station, "SerialNotSpecified", "is an extra drive", drive=f"{serial}-extra", bay="1")
+        for bay in ("2", "3"):
+            said = f"2 attached drives say that their serial is {serial}"
+            _left_alone(station, "SerialConflict", said, drive=serial, bay=bay)
+        said = f"{used.node.name} is used by another program"
+        _left_alone(station, "DriveInUse", said, drive=f"{serial}-used", bay="lab-bay-x")
+        _left_alone(
+            station, "SerialDoubtful", "may be the bridge's", drive=f"{serial}-usb", bay="lab-bay-usb"
+        )
+        _left_alone(station, "SerialDoubtful", "a RAID controller", drive=f"{serial}-raid")
+        _left_alone(station, "SerialDoubtful", "which is made up", bay="lab-bay-made-up")
+        _left_alone(station, "DriveInUse", " is mounted at /")
+        assert not station.lines("drive.begin")
+        listed = station.run("bays")
+        assert f"{serial}-extra" in listed
+        assert "is used by another program" in listed
+    finally:
+        os.close(claim)
+    assert station.logged("drive.finished", drive=f"{serial}-used")["status"] == "Completed"
+    box.pull(twin)
+    assert station.logged("drive.finished", drive=serial, bay="2")["status"] == "Completed"
+    assert (extra.folder / "ro").read_text() == "1\n"
+
+
+def _left_alone(station: Station, why: str, said: str, **fields: object) -> None:
+    def told() -> bool:
+        lines = station.lines("drive.left_alone", error=why, **fields)
+        return any(said in line["detail"] and line["next"] for line in lines)
+
+    until(told, WAIT_S)
+
+
+def test_the_rules_alone_protect_a_drive_from_a_station_without_rights(
+    station: Station, insert: Insert, serial: str
+) -> None:
+    for name in ("in", "out"):
+        station.file_job(name, f"{serial}-{name}")
+    inside, outside = insert(_sata(f"{serial}-in", "1")), insert(_sata(f"{serial}-out", "nowhere"))
+    station.start("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
+    assert station.logged("drive.read_only", drive=f"{serial}-in")["proven"] is True
+    paused = station.logged("drive.paused", drive=f"{serial}-out")
+    assert f"is not opened: the kernel does not refuse writes to {outside.node.name}" in paused["detail"]
+    assert station.logged("drive.finished", drive=f"{serial}-in")["status"] == "Completed"
+    assert not station.lines("drive.finished", drive=f"{serial}-out")
+    info = subprocess.run(
+        station.machine.inside("udevadm", "info", "-q", "property", str(inside.node)),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert {"UDISKS_IGNORE=1", "UDISKS_AUTO=0", "SYSTEMD_READY=0", "DRIVE_INGEST_READ_ONLY=1"} <= set(info)
+
+
+def test_floods_of_events_and_a_udevd_that_was_away_change_nothing(
+    station: Station, insert: Insert, box: Machine, serial: str
+) -> None:
+    for name in ("one", "two"):
+        station.file_job(name, f"{serial}-{name}")
+    station.start()
+    first = insert(_sata(f"{serial}-one", "1"))
+    for _ in range(30):
+        box.trigger("--action=change", f"--name-match={first.node}")
+    box.stop_udevd()
+    assert station.logged("drive.finished", drive=f"{serial}-one")["status"] == "Completed"
+    insert(_sata(f"{serial}-two", "2"), partitions=True)
+    assert not station.lines("drive.arrive", drive=f"{serial}-two")
+    box.start_udevd()
+    box.trigger("--subsystem-match=block")  # as systemd-udev-trigger.service does
+    assert station.logged("drive.finished", drive=f"{serial}-two")["status"] == "Completed"
+    assert len(station.lines("drive.begin")) == 2
+    assert not station.lines("drive.pulled")

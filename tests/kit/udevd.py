@@ -23,8 +23,10 @@ UDEVD: Final = Path("/lib/systemd/systemd-udevd")
 LOOP_CTL_ADD, LOOP_CTL_REMOVE = 0x4C80, 0x4C81
 """linux/loop.h"""
 WAIT_S = 60
+FOLDER: Final = "UDEVD_KIT_FOLDER"
+"""Set where is_here()."""
 
-# No devtmpfs of its own: nodes of loop devices are the machine's. Ends with the process that made it.
+# No devtmpfs of its own: nodes of loop devices are the machine's. Ends when nobody holds its input.
 _INSIDE = """
 set -e
 ip link set lo up
@@ -36,7 +38,8 @@ mount -t tmpfs tmpfs /dev/disk
 {udevd} --resolve-names=never 2>"$1"/udevd.log &
 until udevadm control --ping 2>/dev/null; do sleep 0.05; done
 echo ready
-wait
+read -r _ || true
+udevadm control --exit
 """
 
 # What udev's own programs tell of a real drive stands in a file beside the image.
@@ -73,14 +76,16 @@ class LoopDrive:
 
 
 class Machine:
-    """The namespaces, and the drives that are in its bays."""
+    """The namespaces, and the drives that are in its bays. Without a process: those that we are in."""
 
-    def __init__(self, folder: Path, process: subprocess.Popen[str]) -> None:
+    def __init__(self, folder: Path, process: subprocess.Popen[str] | None = None) -> None:
         self.folder, self._process = folder, process
         self._drives: dict[int, LoopDrive] = {}
 
     def inside(self, *command: str) -> list[str]:
         """The command line of something that runs there."""
+        if self._process is None:
+            return list(command)
         return ["nsenter", "-t", str(self._process.pid), "-n", "-m", *command]
 
     def settle(self) -> None:
@@ -113,20 +118,30 @@ class Machine:
     def close(self) -> None:
         for drive in list(self._drives.values()):
             self.pull(drive)
-        self._process.terminate()
-        self._process.wait(WAIT_S)
+        if self._process is not None:
+            self._process.communicate(timeout=WAIT_S)
 
     def restart_udevd(self) -> None:
         """Gone and back; it keeps its database."""
         self.stop_udevd()
-        subprocess.Popen(
-            self.inside(str(UDEVD), "--daemon", "--resolve-names=never"), stderr=subprocess.DEVNULL
-        ).wait(WAIT_S)
-        ping = self.inside("udevadm", "control", "--ping")
-        until(lambda: subprocess.run(ping, check=False, capture_output=True).returncode == 0)
+        self.start_udevd()
 
     def stop_udevd(self) -> None:
         subprocess.run(self.inside("udevadm", "control", "--exit"), check=True, timeout=WAIT_S)
+        until(lambda: not self._answers())
+
+    def start_udevd(self) -> None:
+        command = self.inside(str(UDEVD), "--daemon", "--resolve-names=never")
+        subprocess.run(command, stderr=subprocess.DEVNULL, check=True, timeout=WAIT_S)
+        until(self._answers)
+
+    def trigger(self, *arguments: str) -> None:
+        """Have events told once more."""
+        subprocess.run(self.inside("udevadm", "trigger", *arguments), check=True, timeout=WAIT_S)
+
+    def _answers(self) -> bool:
+        ping = self.inside("udevadm", "control", "--ping", "--timeout=5")
+        return subprocess.run(ping, check=False, capture_output=True).returncode == 0
 
 
 @contextmanager
@@ -141,6 +156,7 @@ def machine(folder: Path, bay_rules: str) -> Iterator[Machine]:
     Path("/run/udev").mkdir(exist_ok=True)
     process = subprocess.Popen(
         ["unshare", "--net", "--mount", "sh", "-c", _INSIDE.format(udevd=UDEVD), "sh", str(folder)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -151,7 +167,29 @@ def machine(folder: Path, bay_rules: str) -> Iterator[Machine]:
         yield made
     finally:
         made.close()
-        process.stdout.close()
+
+
+def is_here() -> bool:
+    """Whether this process was started by ``python_inside``."""
+    return FOLDER in os.environ
+
+
+def here() -> Machine:
+    """The machine in which this process runs."""
+    return Machine(Path(os.environ[FOLDER]))
+
+
+def python_inside(made: Machine, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Python with these arguments, in the machine."""
+    return subprocess.run(
+        made.inside(sys.executable, *arguments),
+        cwd=CHECKOUT,
+        env=os.environ | {FOLDER: str(made.folder)},
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S * 3,
+        check=False,
+    )
 
 
 def until(reached: Callable[[], bool], wait_s: float = WAIT_S) -> None:

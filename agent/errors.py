@@ -284,6 +284,12 @@ class StoreThrottled(ServiceError):
 
     retriable = True
     next_step = "Nothing to do: it is tried again by itself."
+    retry_after_s: float | None = None
+    """How long the service asked to wait; None when it did not say."""
+
+    def __init__(self, detail: str, retry_after_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
 
 
 class BlobAlreadyExists(ServiceError):

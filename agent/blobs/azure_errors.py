@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Awaitable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 import aiohttp
@@ -37,6 +39,9 @@ from agent.errors import (
 )
 
 T = TypeVar("T")
+
+LONGEST_WAIT_S = 86_400.0
+"""What a date may ask for; see also ``agent.transfer.aimd``."""
 
 _BY_CODE: dict[str, type[ServiceError]] = {
     "BlobAlreadyExists": BlobAlreadyExists,
@@ -121,12 +126,6 @@ def refused(answer: Answer, subject: str, *, replace: Replace) -> ServiceError:
     return _refusal(subject, answer.status, code, answer.headers, replace)
 
 
-def retry_after_s(error: IngestError) -> float | None:
-    """How long the service asked to wait, of a StoreThrottled; None when it did not say."""
-    seconds: float | None = getattr(error, "retry_after_s", None)
-    return seconds
-
-
 def service_code(said: HttpResponseError) -> str:
     """The service's error code, or an empty text."""
     headers = getattr(said.response, "headers", None) or {}
@@ -155,11 +154,30 @@ def _refusal(
     named = f" (request {request_id})" if _REQUEST_ID.match(request_id) else ""
     kind = _classify(status, code, replace)
     meaning = f": {_MEANINGS[code]}" if code in _MEANINGS else ""
-    error = kind(f"{subject}: the store answered {status}{' ' + code if code else ''}{named}{meaning}")
+    detail = f"{subject}: the store answered {status}{' ' + code if code else ''}{named}{meaning}"
+    if issubclass(kind, StoreThrottled):
+        return kind(detail, _wait_s(headers))
+    return kind(detail)
+
+
+def _wait_s(headers: Mapping[str, str]) -> float | None:
+    """Of Retry-After: seconds, or a date (RFC 9110, 10.2.3), which is counted from the service's own."""
     wait = headers.get("retry-after", "").strip()
-    if isinstance(error, StoreThrottled) and _SECONDS.match(wait):
-        vars(error)["retry_after_s"] = float(wait)
-    return error
+    if _SECONDS.match(wait):
+        return float(wait)
+    until = _moment(wait)
+    if until is None:
+        return None
+    now = _moment(headers.get("date", "")) or datetime.now(UTC)
+    return min(max((until - now).total_seconds(), 0.0), LONGEST_WAIT_S)
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, IndexError, TypeError, OverflowError):
+        return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _classify(status: int, code: str, replace: Replace) -> type[ServiceError]:

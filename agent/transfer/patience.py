@@ -172,8 +172,7 @@ class Patience:
     def _end(self, begun: float, failed: IngestError | None) -> None:
         refused = failed is not None and failed.retriable and not isinstance(failed, ChecksumMismatch)
         self.throttled_requests += isinstance(failed, StoreThrottled)
-        # Set on StoreThrottled where the service said so; see agent.blobs.azure_errors.
-        asked: float | None = getattr(failed, "retry_after_s", None)
+        asked = failed.retry_after_s if isinstance(failed, StoreThrottled) else None
         self._pace.end(begun, refused=refused, retry_after_s=asked or 0.0)
 
     async def _is_renewed(self, error: IngestError, tries: _Tries, generation: int) -> bool:

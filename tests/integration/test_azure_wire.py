@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from agent.blobs.azure import AzureBlobStore
-from agent.blobs.azure_errors import retry_after_s
+from agent.blobs.azure_errors import LONGEST_WAIT_S
+from agent.blobs.azure_sdk import SdkBlobStore
 from agent.blobs.crc64 import crc64, header
 from agent.blobs.store import NO_ATTRIBUTES
 from agent.errors import (
@@ -218,7 +219,7 @@ async def test_a_refusal_in_the_middle_of_a_body_is_understood_though_the_connec
         async with connected(server.endpoint) as store:
             errors = [await failure_of(stage(store, bytes(LARGE_BYTES))) for _ in range(5)]
     assert [type(error) for error in errors] == [StoreThrottled] * 5
-    assert [retry_after_s(error) for error in errors] == [7.0] * 5
+    assert [error.retry_after_s for error in errors if isinstance(error, StoreThrottled)] == [7.0] * 5
     assert "503 ServerBusy" in errors[0].detail
 
 
@@ -537,13 +538,46 @@ async def test_the_code_of_an_error_is_found_in_a_body_of_any_framing(framing: b
     assert "412 LeaseIdMissing (request 6f4a0c9e-001e-0000-0000-00000000002a)" in error.detail
 
 
-@pytest.mark.parametrize("wait", ["soon", "-1", "99999999999", "Wed, 21 Oct 2026 07:28:00 GMT"])
-async def test_a_wait_that_is_no_number_of_seconds_is_none(wait: str) -> None:
+@pytest.mark.parametrize("wait", ["soon", "-1", "99999999999", "Wed, 99 Oct 2026", "9.5"])
+async def test_a_wait_that_is_no_number_of_seconds_and_no_date_is_none(wait: str) -> None:
     answer = refusal("503 Busy", "ServerBusy", f"Retry-After: {wait}\r\n")
     with serving(_answering(answer)) as server:
         async with connected(server.endpoint) as store:
             error = await failure_of(put(store))
-    assert (type(error), retry_after_s(error)) == (StoreThrottled, None)
+    assert isinstance(error, StoreThrottled)
+    assert error.retry_after_s is None
+
+
+NOW = "Date: Wed, 21 Oct 2026 07:28:00 GMT\r\n"
+
+
+@pytest.mark.parametrize("adapter", [AzureBlobStore, SdkBlobStore])
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [
+        ("", None),
+        ("Retry-After: 0\r\n", 0.0),
+        ("Retry-After: 17\r\n", 17.0),
+        (f"{NOW}Retry-After: Wed, 21 Oct 2026 07:28:25 GMT\r\n", 25.0),
+        (f"{NOW}Retry-After: Wednesday, 21-Oct-26 07:29:00 GMT\r\n", 60.0),
+        (f"{NOW}Retry-After: Wed, 21 Oct 2026 07:00:00 GMT\r\n", 0.0),
+        (f"{NOW}Retry-After: Fri, 31 Dec 9999 23:59:59 GMT\r\n", LONGEST_WAIT_S),
+        ("Retry-After: Wed, 21 Oct 1998 07:28:00 GMT\r\n", 0.0),
+        ("Date: nonsense\r\nRetry-After: Wed, 21 Oct 1998 07:28:00 GMT\r\n", 0.0),
+    ],
+)
+async def test_what_the_service_asks_to_wait_is_told_by_both_ways_to_it(
+    adapter: type[SdkBlobStore], headers: str, wait_s: float | None
+) -> None:
+    answer = refusal("503 Busy", "ServerBusy", headers)
+    with serving(_answering(answer)) as server:
+        store = adapter.connect(server.endpoint, Secret(SAS))
+        try:
+            with pytest.raises(StoreThrottled) as caught:
+                await store.put_block(NAME, "AAAA", [memoryview(b"data")], crc64([b"data"]))
+        finally:
+            await store.close()
+    assert caught.value.retry_after_s == wait_s
 
 
 # --- TLS and proxies -----------------------------------------------------------------------------

@@ -74,8 +74,7 @@ async def test_a_stop_ends_the_waiting() -> None:
 
 async def test_throttling_is_waited_for_while_it_lasts_and_the_service_is_heard() -> None:
     async def scene() -> None:
-        errors = [StoreThrottled("busy") for _ in range(30)]
-        vars(errors[0])["retry_after_s"] = 20.0
+        errors = [StoreThrottled("busy", 20.0), *(StoreThrottled("busy") for _ in range(29))]
         store = _Store(*errors)
         patience = Patience(600, asyncio.Event())
         begun = asyncio.get_running_loop().time()

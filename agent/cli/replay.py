@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from agent.cli.context import Context, console, json_option, pass_context, print_json
 from agent.cli.screen import drive_table
 from agent.cli.signals import Stopper
+from agent.cli.watching import Watching
 from agent.devices.image import ImageEntry, ImageSource, open_read_only
 from agent.devices.source import Device
 from agent.errors import DeviceUnavailable, IngestError
@@ -27,7 +25,6 @@ from agent.station.visit import Visit
 from agent.telemetry import silent_log
 
 FINDINGS = 3
-TOLD_EVERY_PERCENT = 10
 
 
 @click.command()
@@ -62,7 +59,7 @@ async def _replay(context: Context, entry: ImageEntry, as_json: bool) -> int:
     device = await _device(source, entry)
     async with context.catalog() as catalog:
         job, _ = choose(device.serial, await catalog.find_drive(device.serial), 1)
-        with _Screen(quiet=as_json) as screen:
+        with Watching(quiet=as_json) as screen:
             visit = Visit(
                 catalog,
                 source,
@@ -113,72 +110,3 @@ def _tell(error: IngestError) -> int:
 
 def _say(line: str) -> None:
     click.echo(line, err=True)
-
-
-_STATES = {
-    "dirty": "the volume is dirty: Windows did not finish writing to it; it is read as it lies",
-    "hibernated": "Windows is hibernated on this volume: what it had not written yet is not on the drive",
-}
-
-
-class _Screen:
-    """Progress on standard error: a bar on a terminal, a line now and then elsewhere."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
-        self._told = -TOLD_EVERY_PERCENT
-        self._bar: Progress | None = None
-        if sys.stderr.isatty() and not quiet:
-            from rich.console import Console
-
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.percentage:3.0f} %"),
-                TimeElapsedColumn(),
-                console=Console(stderr=True),
-            )
-            self._task = self._bar.add_task("opening", total=100)
-
-    def __enter__(self) -> _Screen:
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def take(self, event: Mapping[str, Any]) -> None:
-        """An event of the uploader."""
-        if self._quiet:
-            return
-        match event["event"]:
-            case "opened":
-                self._line(f"opened: {event['choice']}; {event['protection']}; volume {event['volume']}")
-                self._line(f"reader: {event['confinement']}")
-                for state in ("dirty", "hibernated"):
-                    if event[state]:
-                        self._line(f"warning: {_STATES[state]}")
-            case "manifest.warning" | "log.kept" | "waiting" | "drive.unreadable":
-                self._line(f"{event['event']}: {event['detail']}")
-            case "progress":
-                self._progress(event)
-
-    def _progress(self, event: Mapping[str, Any]) -> None:
-        tally = event["tally"]
-        accounted = sum(tally[part][0] for part in ("done", "failed", "skipped"))
-        text = f"{accounted} of {tally['discovered'][0]} files"
-        if event.get("waiting"):
-            text += f", waiting: {event['waiting']}"
-        if self._bar is not None:
-            self._bar.update(self._task, completed=event["percent"], description=text)
-        elif event["percent"] >= self._told + TOLD_EVERY_PERCENT:
-            self._told = event["percent"]
-            self._line(f"{event['percent']:3d} %  {text}")
-
-    def _line(self, text: str) -> None:
-        if self._bar is not None:
-            self._bar.console.print(text, highlight=False, markup=False)
-        else:
-            _say(text)

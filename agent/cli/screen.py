@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.cli.context import console, print_json
+from agent.model.going import Going
 from agent.model.job import Drive, Job
 from agent.model.tally import Count
 from agent.model.verification import VerifiedCounts
@@ -33,6 +34,54 @@ def size(count: int) -> str:
 def counted(count: Count) -> str:
     """``12 files, 3.4 MB``."""
     return f"{count.files} file{'' if count.files == 1 else 's'}, {size(count.bytes)}"
+
+
+_HOLDS = {
+    "drive": "the drive",
+    "cpu": "the processors",
+    "network": "the network",
+    "service": "the service",
+    "cap": "the bandwidth cap",
+}
+
+
+def duration(seconds: int) -> str:
+    """Roughly, as people say it: ``40 s``, ``12 min``, ``3 h 20 min``, ``2 days 5 h``."""
+    minutes, hours = round(seconds / 60), round(seconds / 3600)
+    if seconds < 60:
+        return f"{seconds} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    if hours < 24:
+        return f"{minutes // 60} h {minutes % 60} min"
+    days, rest = divmod(hours, 24)
+    return f"{days} day{'' if days == 1 else 's'} {rest} h"
+
+
+def going(told: Going) -> list[str]:
+    """What is known of a transfer that runs: its speed, the time left, and what holds it up."""
+    said = []
+    if told.bytes_per_s is not None:
+        said.append(f"{size(told.bytes_per_s)}/s")
+    if told.seconds_left is not None:
+        said.append(f"about {duration(told.seconds_left)} left")
+    if told.limited_by is not None:
+        said.append(f"held up by {_HOLDS.get(told.limited_by, told.limited_by)}")
+    return said
+
+
+def weather(told: Going) -> list[str]:
+    """What the service and the network did to a transfer; nothing in good weather."""
+    said = []
+    if told.throttled_requests:
+        said.append(f"the service answered 503 to {_requests(told.throttled_requests)}")
+    if told.cut_requests:
+        said.append(f"{_requests(told.cut_requests)} cut off unanswered and sent again")
+    return said
+
+
+def _requests(count: int) -> str:
+    return f"{count} request{'' if count == 1 else 's'}"
 
 
 def verified(found: VerifiedCounts) -> str:
@@ -93,6 +142,10 @@ def drive_table(drive: Drive) -> Table:
         ("error log", drive.error_log_uri or "-"),
         ("verbose log", drive.verbose_log_uri or "-"),
     ]
+    if told := going(drive.going):
+        rows.insert(4, ("going", ", ".join(told)))
+    if told := weather(drive.going):
+        rows.append(("weather", ", ".join(told)))
     if drive.manifest_uri:
         rows.append(("manifest backup", drive.manifest_uri))
     for name, value in rows:

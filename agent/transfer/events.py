@@ -6,7 +6,8 @@ Names: ``opened``, ``inventory``, ``manifest.warning``, ``waiting`` (for the sto
 ``paused`` (something to wait for or to mend; the place is kept) or ``interrupted`` (stopped as told; the
 place is kept).
 
-``progress`` comes some times a second: ``tally``, ``percent``, ``bytes_per_s`` and ``seconds_left`` (null
+``progress`` comes some times a second: ``tally``, ``percent``, ``through_bytes`` (accounted, and of files
+under way what arrived; the percent is of these), ``bytes_per_s`` and ``seconds_left`` (null
 until they are known), ``limited_by`` (see ``agent.transfer.bottleneck``; ``waited`` tells the percent of the
 last seconds that each thing was waited for), ``limit`` (requests at once that the account bears, 0: none is
 known), ``waiting`` (for what, in bad weather), ``throttled_requests`` and ``cut_requests`` (since the

@@ -255,6 +255,7 @@ class Uploader:
         self._tell(
             "progress",
             percent=percent,
+            through_bytes=through,
             bytes_per_s=self._speed.bytes_per_s,
             seconds_left=self._speed.seconds_left(tally.discovered.bytes - through),
             waiting=self._patience.waiting_for,

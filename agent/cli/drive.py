@@ -17,7 +17,7 @@ from agent.devices.source import Device
 from agent.errors import DeviceUnavailable, PolicyError, SerialNotSpecified
 from agent.model.identity import SerialNumber
 from agent.model.job import Drive, Job
-from agent.model.states import DriveEvent
+from agent.model.states import DriveEvent, DriveState
 from agent.station.intake import choose
 
 
@@ -83,19 +83,15 @@ async def _rows(context: Context, catalog: Catalog) -> list[dict[str, Any]]:
     seen = {device.serial for device in attached}
     rows += [_missing(image) for image in context.settings.images if image.serial not in seen and image.bay]
     known = {drive.serial for _, drive in listed}
+    # The station that works a drive has claimed it: to this process it is in use.
+    worked = {drive.serial for _, drive in listed if drive.state is DriveState.TRANSFERRING}
     for device in attached:
-        note = await _why_alone(catalog, device, counts[device.serial], device.serial in known)
+        count = counts[device.serial]
+        if count == 1 and device.serial in worked:
+            continue
+        note = await _why_alone(catalog, device, count, device.serial in known)
         if note is not None:
-            rows.append(
-                {
-                    "serial": device.serial.shown,
-                    "bay": device.bay,
-                    "job": None,
-                    "state": None,
-                    "percentComplete": None,
-                    "note": note,
-                }
-            )
+            rows.append(_alone(device, note))
     return rows
 
 
@@ -110,6 +106,17 @@ async def _why_alone(catalog: Catalog, device: Device, count: int, is_known: boo
     except PolicyError as error:
         return error.line()
     return None
+
+
+def _alone(device: Device, note: str) -> dict[str, Any]:
+    return {
+        "serial": device.serial.shown,
+        "bay": device.bay,
+        "job": None,
+        "state": None,
+        "percentComplete": None,
+        "note": note,
+    }
 
 
 def _missing(image: ImageSettings) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import click
 from agent.cli.context import Context, pass_context
 from agent.cli.signals import Stopper
 from agent.cli.sources import configured_source
+from agent.devices.automounters import NEXT_STEP, automounters
 from agent.errors import ConfigInvalid
 from agent.station.notify import Notifier
 from agent.station.station import Station
@@ -49,6 +50,8 @@ async def _run(context: Context, as_json: bool) -> None:
             udev=settings.devices.udev,
             images=len(settings.images),
         )
+        if settings.devices.udev and (programs := await asyncio.to_thread(automounters)):
+            log.warning("station.automounters", programs=", ".join(programs), next=NEXT_STEP)
         async with opened(Window(view, catalog, lambda: station.settings), settings):
             await station.run()
         log.info("station.stopped")

@@ -132,7 +132,9 @@ def _said(report: Mapping[str, Any]) -> str:
     messages = _at(report, "smartctl", "messages")
     first = messages[0] if isinstance(messages, list) and messages else None
     text = first.get("string") if isinstance(first, dict) else None
-    return " ".join(text.split())[:200] if isinstance(text, str) else ""
+    if not isinstance(text, str):
+        return ""
+    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())[:200]
 
 
 def _table(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from agent.devices.health import Health
 from agent.devices.source import Device, DeviceSource
+from agent.errors import DeviceUnavailable
 
 
 class SeveralSources:
@@ -18,7 +19,7 @@ class SeveralSources:
 
     async def devices(self) -> list[Device]:
         shown = [(source, device) for source in self._sources for device in await source.devices()]
-        self._shown_by |= {device.key: source for source, device in shown}
+        self._shown_by = {device.key: source for source, device in shown}
         return [device for _, device in shown]
 
     async def changes(self) -> AsyncIterator[None]:
@@ -40,7 +41,11 @@ class SeveralSources:
             await asyncio.gather(*followers, return_exceptions=True)
 
     async def open(self, device: Device) -> int:
-        return await self._shown_by[device.key].open(device)
+        source = self._shown_by.get(device.key)
+        if source is None:
+            raise DeviceUnavailable(f"drive {device.serial} is not in bay {device.bay} any more")
+        return await source.open(device)
 
     async def health(self, device: Device) -> Health | None:
-        return await self._shown_by[device.key].health(device)
+        source = self._shown_by.get(device.key)
+        return await source.health(device) if source is not None else None

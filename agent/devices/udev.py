@@ -131,7 +131,9 @@ class UdevSource:
             return self._undescribed(facts)
         examination = self._examinations.get(facts.key)
         if examination is None or not examination.done():
-            return None
+            identity = identify(facts, SmartIdentity())
+            detail = f"drive {identity.serial} has not answered to smartctl yet"
+            return self._made(facts, identity, Hindrance(HindranceKind.NOT_EXAMINED, detail))
         health = examination.result()
         identity = identify(facts, health.identity)
         return self._made(facts, identity, identity.hindrance, health)

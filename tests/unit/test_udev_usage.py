@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.devices.automounters import automounters
 from agent.devices.usage import is_claimed, user_of, writers
 
 
@@ -98,3 +99,12 @@ def test_a_file_is_claimed_by_nobody_and_has_no_writers(tmp_path: Path, machine:
         assert writers(machine.disk) == []
     with pytest.raises(FileNotFoundError):
         is_claimed(str(tmp_path / "none"))
+
+
+def test_automounters_are_known_by_name(tmp_path: Path) -> None:
+    for number, name in (("1", "systemd"), ("20", "udisksd"), ("21", "python3"), ("22", "devmon")):
+        (tmp_path / number).mkdir()
+        (tmp_path / number / "comm").write_text(f"{name}\n")
+    (tmp_path / "30").mkdir()
+    (tmp_path / "sys").mkdir()
+    assert automounters(tmp_path) == ["devmon", "udisksd"]

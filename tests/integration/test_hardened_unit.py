@@ -1,0 +1,168 @@
+"""The shipped unit under a real systemd: what it forbids is not needed, and what is needed works."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from agent.cli.install_systemd import install_systemd
+from tests.kit import container as kit
+from tests.kit import images
+
+if TYPE_CHECKING:
+    from fixtures.azurite import Azurite
+
+WAIT_S = 120
+UNIT = "drive-ingest-agent.service"
+SERIAL = "WD-123"
+AGENT = """#!/bin/sh
+export PYTHONPATH={path} INGEST_AGENT_DEBUG=1
+exec {python} -c 'import sys; from agent.cli.main import main; sys.exit(main())' "$@"
+"""
+SETTINGS = """
+state_dir = "/var/lib/drive-ingest-agent"
+[store]
+kind = "azure"
+address = "{endpoint}"
+[[image]]
+path = "/opt/drive/demo.img"
+serial = "{serial}"
+bay = "3"
+"""
+
+
+@dataclass
+class Station:
+    """Systemd in a container, with the agent installed as its service."""
+
+    inside: kit.Container
+
+    def systemctl(self, *arguments: str, check: bool = True) -> str:
+        return self.inside.run("systemctl", *arguments, check=check)
+
+    def show(self, *names: str) -> dict[str, str]:
+        said = self.systemctl("show", UNIT, *(f"--property={name}" for name in names))
+        return dict(line.split("=", 1) for line in said.splitlines())
+
+    def journal(self, *arguments: str) -> str:
+        return self.inside.run("journalctl", "--no-pager", "-u", UNIT, "-o", "cat", *arguments)
+
+    def agent(self, *arguments: str) -> str:
+        """As an operator gives a command."""
+        return self.inside.run(
+            *("runuser", "-u", "drive-ingest", "--", "/opt/ingest/bin/ingest-agent", *arguments)
+        )
+
+    def until(self, reached: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + WAIT_S
+        while not reached():
+            assert time.monotonic() < deadline, self.systemctl("status", UNIT, check=False) + self.journal()
+            time.sleep(0.2)
+
+    def kernel(self, name: str) -> str:
+        """A line of the main process's status."""
+        lines = self.inside.run("cat", f"/proc/{self.show('MainPID')['MainPID']}/status").splitlines()
+        return next(line for line in lines if line.startswith(f"{name}:")).partition(":")[2].strip()
+
+
+@pytest.fixture(scope="module")
+def station(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
+    folder = tmp_path_factory.mktemp("container")
+    drive = folder / "drive"
+    drive.mkdir(mode=0o755)
+    images.unpack("demo", drive).chmod(0o644)
+    python, binds, path = kit.python()
+    try:
+        with kit.booted(folder, {**binds, drive: "/opt/drive"}) as inside:
+            kit.settle_python(inside)
+            inside.write("/opt/ingest/bin/ingest-agent", AGENT.format(python=python, path=path), 0o755)
+            placed = CliRunner().invoke(
+                install_systemd,
+                ["--root", str(inside.root), "--prefix", "/opt/ingest"],
+                catch_exceptions=False,
+            )
+            assert placed.exit_code == 0
+            settings = SETTINGS.format(endpoint=azurite.endpoint, serial=SERIAL)
+            inside.write("/etc/drive-ingest-agent/agent.toml", settings)
+            inside.run("systemd-sysusers")
+            inside.run("systemd-tmpfiles", "--create", "drive-ingest-agent.conf")
+            inside.write("/etc/credstore/drive-ingest.store", azurite.key, 0o600)
+            inside.run("systemctl", "daemon-reload")
+            yield Station(inside)
+    except kit.NoContainer as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture
+def running(station: Station) -> Station:
+    """Started; that returns when the station says that it is ready."""
+    said = station.systemctl("start", UNIT, check=False)
+    assert station.show("ActiveState")["ActiveState"] == "active", said + station.journal()
+    return station
+
+
+def test_a_drive_is_ingested_behind_all_walls(running: Station) -> None:
+    running.agent("job", "create", "box", "--drive", SERIAL, "--allow-unencrypted", "--to", "hardened")
+    running.until(lambda: "drive.finished" in running.journal())
+    assert "Completed" in running.agent("job", "show", "box")
+    journal = running.journal()
+    assert "seccomp" in journal
+    assert "lacking" not in journal
+    running.until(lambda: "left alone" in running.show("StatusText")["StatusText"])
+    assert running.show("ActiveState", "NRestarts") == {"ActiveState": "active", "NRestarts": "0"}
+
+
+def test_the_station_is_nobody_and_may_nothing_but_read_drives(running: Station) -> None:
+    user = running.inside.run("id", "-u", "drive-ingest").strip()
+    disk = running.inside.run("getent", "group", "disk").split(":")[2]
+    assert running.kernel("Uid").split() == [user] * 4
+    assert disk in running.kernel("Groups").split()
+    assert {running.kernel(name) for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb")} == {"0" * 16}
+    assert running.kernel("NoNewPrivs") == "1"
+    assert running.kernel("Seccomp") == "2"
+
+
+def test_a_reload_is_taken_and_the_service_goes_on(running: Station) -> None:
+    before = running.journal().count("settings.reloaded")
+    running.systemctl("reload", UNIT)
+    running.until(lambda: running.journal().count("settings.reloaded") > before)
+    running.until(lambda: running.show("ActiveState")["ActiveState"] == "active")
+
+
+def test_an_operator_needs_no_credential_of_the_store(running: Station) -> None:
+    assert SERIAL in running.agent("drive", "list")
+
+
+def test_a_stop_is_clean(running: Station) -> None:
+    running.systemctl("stop", UNIT)
+    shown = running.show("ActiveState", "Result", "ExecMainStatus")
+    assert shown == {"ActiveState": "inactive", "Result": "success", "ExecMainStatus": "0"}
+    assert "station.stopped" in running.journal()
+
+
+def test_a_station_that_hangs_is_restarted(running: Station) -> None:
+    running.inside.write(
+        f"/run/systemd/system/{UNIT}.d/quick.conf", "[Service]\nWatchdogSec=5s\nRestartSec=1s\n"
+    )
+    running.systemctl("daemon-reload")
+    running.systemctl("restart", UNIT)
+    first = running.show("MainPID")["MainPID"]
+    running.inside.run("kill", "-STOP", first)
+    running.until(
+        lambda: running.show("MainPID", "ActiveState") not in ({"MainPID": first, "ActiveState": "active"},)
+    )
+    running.until(
+        lambda: (
+            running.show("ActiveState")["ActiveState"] == "active"
+            and running.show("MainPID")["MainPID"] not in ("0", first)
+        )
+    )
+    assert "Watchdog timeout" in running.journal()
+    shutil.rmtree(running.inside.root / f"run/systemd/system/{UNIT}.d")
+    running.systemctl("daemon-reload")

@@ -24,6 +24,8 @@ from fixtures.ntfs_mount import format_volume, mounted
 CIPHER = Cipher.AES_XTS_128
 SEED = 7
 FILES_PER_FOLDER = 200
+SMALL_FILE_BYTES = 64 << 10
+"""Up to here files a second are what counts."""
 _STEP_BYTES = 8 << 20
 _COPY_BYTES = 1 << 20
 _MIB = 1 << 20

@@ -259,6 +259,16 @@ class SdkBlobStore:
         )
         check_echo(name, answer, crc64)
 
+    async def set_attributes(self, name: BlobName, attributes: BlobAttributes, *, etag: ETag) -> None:
+        """Of this version."""
+        rules.check_attributes(name, attributes)
+        client, settings = self._client(name), content_settings_of(attributes)
+        settings.content_type = attributes.content_type or rules.DEFAULT_CONTENT_TYPE
+        said = await self._ask(client.set_http_headers(settings, **condition(etag)), name, replace=etag)
+        between = ETag(str(said["etag"]))
+        metadata = headers_of(attributes.metadata)
+        await self._ask(client.set_blob_metadata(metadata, **condition(between)), name, replace=etag)
+
     async def properties(self, name: BlobName) -> BlobProperties:
         """Of a committed blob; raises BlobNotFound."""
         found = await self._ask(self._client(name).get_blob_properties(), name)

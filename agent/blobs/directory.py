@@ -88,6 +88,11 @@ class DirectoryBlobStore:
         rules.check_pages(offset, body)
         await _in_thread(str(name), self._files.put_page, name, offset, body, crc64)
 
+    async def set_attributes(self, name: BlobName, attributes: BlobAttributes, *, etag: ETag) -> None:
+        """Of this version."""
+        rules.check_attributes(name, attributes)
+        await _in_thread(str(name), self._files.set_attributes, name, attributes, etag)
+
     async def properties(self, name: BlobName) -> BlobProperties:
         """Of a committed blob; raises BlobNotFound."""
         return await _in_thread(str(name), self._files.properties, name)

@@ -123,6 +123,12 @@ class FaultyBlobStore:
         """See BlobStore."""
         await self._call("put_page", str(name), lambda: self.inner.put_page(name, offset, body, crc64))
 
+    async def set_attributes(self, name: BlobName, attributes: BlobAttributes, *, etag: ETag) -> None:
+        """See BlobStore."""
+        await self._call(
+            "set_attributes", str(name), lambda: self.inner.set_attributes(name, attributes, etag=etag)
+        )
+
     async def properties(self, name: BlobName) -> BlobProperties:
         """See BlobStore."""
         return await self._call("properties", str(name), lambda: self.inner.properties(name))

@@ -115,6 +115,14 @@ class MemoryBlobStore:
         blob.content[offset:end] = b"".join(body)
         blob.version = self._next_version()
 
+    async def set_attributes(self, name: BlobName, attributes: BlobAttributes, *, etag: ETag) -> None:
+        """Of this version."""
+        rules.check_attributes(name, attributes)
+        blob = self._find(name)
+        rules.check_replace(name, etag, blob.etag)
+        blob.attributes = dataclasses.replace(attributes, tier=blob.attributes.tier)
+        blob.version = self._next_version()
+
     async def properties(self, name: BlobName) -> BlobProperties:
         """Of a committed blob; raises BlobNotFound."""
         blob = self._find(name)

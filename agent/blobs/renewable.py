@@ -91,6 +91,10 @@ class RenewableStore:
         """See BlobStore."""
         await self._call(lambda store: store.put_page(name, offset, body, crc64))
 
+    async def set_attributes(self, name: BlobName, attributes: BlobAttributes, *, etag: ETag) -> None:
+        """See BlobStore."""
+        await self._call(lambda store: store.set_attributes(name, attributes, etag=etag))
+
     async def properties(self, name: BlobName) -> BlobProperties:
         """See BlobStore."""
         return await self._call(lambda store: store.properties(name))

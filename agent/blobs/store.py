@@ -98,6 +98,14 @@ class BlobStore(Protocol):
         """Write pages; offset and length are multiples of 512, the length at most 4 MiB."""
         ...
 
+    async def set_attributes(self, name: BlobName, attributes: BlobAttributes, *, etag: ETag) -> None:
+        """Put other attributes on this version of a blob; its access tier stays. Makes another version.
+
+        Content headers and metadata are two steps, and when the second one fails the first is done.
+        Raises BlobAlreadyExists when another version is there, and BlobNotFound.
+        """
+        ...
+
     async def properties(self, name: BlobName) -> BlobProperties:
         """Of a committed blob; raises BlobNotFound."""
         ...

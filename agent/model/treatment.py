@@ -15,7 +15,7 @@ from agent.model.verification import Depth, Verification
 class Treatment:
     """``verification`` None: by the manifest where there is one, else in transit.
 
-    ``content_md5`` and ``sha256`` ask for these hashes of each whole file; a page blob has none.
+    ``content_md5`` and ``sha256`` ask for these hashes of each whole blob.
     ``tier`` is for block blobs, None for the account's own. ``file_facts``: times, attributes and, where
     it differs, the original name become metadata; else only ``mtime`` does.
     """

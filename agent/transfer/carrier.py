@@ -262,8 +262,7 @@ class Carrier:
         checksum = await crc64_of(body)
         if piece is not None:
             work.crc.add(piece.offset, piece.length, checksum)
-            if work.hash is not None:
-                await work.hash.feed(piece.ordinal, body)
+            await work.hash_piece(piece, body)
         return checksum
 
     async def _through(self, work: Work, held: _Released | None = None) -> None:
@@ -281,9 +280,11 @@ class Carrier:
             self._leave(work)
         elif work.faults:
             self._settle(work, placed)
+        elif work.item.type is BlobType.PAGE:
+            await self._finish_pages(work, placed, held)
         elif not self._promise_is_kept(work):
             return
-        elif work.item.type is BlobType.PAGE or placed.is_there or await self._commit(work, placed):
+        elif placed.is_there or await self._commit(work, placed):
             await self._conclude(work, placed, held)
         elif self._is_last:
             raise not_placed(work.target)
@@ -291,20 +292,37 @@ class Carrier:
             # Somebody made a blob of that name since we looked: another sweep looks again.
             self._leave(work)
 
+    async def _finish_pages(self, work: Work, placed: Placed, held: _Released | None) -> None:
+        """Its pages are seen as they come; what is said of the whole blob is said at the end."""
+        await work.hash_the_rest()
+        if not self._promise_is_kept(work, placed):
+            return
+        work.put_hashes_on_blob()
+        if await self._sender.describe(work.target, placed.name):
+            await self._conclude(work, placed, held)
+        elif self._is_last:
+            raise not_placed(work.target)
+        else:
+            self._leave(work)
+
     async def _commit(self, work: Work, placed: Placed) -> bool:
         work.put_hashes_on_blob()
         ids = [work.block_id(work.pieces.piece(index)) for index in range(work.pieces.total)]
         return await self._sender.commit(work.target, placed.name, ids)
 
-    def _promise_is_kept(self, work: Work) -> bool:
-        """Whether the file has the MD5 that its properties file tells; if not, it is settled."""
+    def _promise_is_kept(self, work: Work, written: Placed | None = None) -> bool:
+        """Whether the file has the MD5 that its properties file tells; if not, it is settled.
+
+        ``written`` is where its pages lie already.
+        """
         promised, found = work.check.promised_md5, work.md5
         if promised is None or found is None or found == promised:
             return True
         note = f"the file's MD5 is {found.hex()}, its properties file says {promised.hex()}"
         verified = Verified(work.check.depth, Verdict.DIFFER, work.crc64, found, work.sha256)
         status = BlobStatus.COMPLETED_WITH_ERRORS
-        self._close(work, ItemState.FAILED, status, DispositionStatus.CANCELLED, None, note, verified)
+        disposition = written.status if written is not None else DispositionStatus.CANCELLED
+        self._close(work, ItemState.FAILED, status, disposition, written, note, verified)
         return False
 
     async def _conclude(self, work: Work, placed: Placed, held: _Released | None) -> None:

@@ -13,6 +13,9 @@ INLINE_BYTES = 64 * 1024
 """Up to here a checksum (some microseconds) is cheaper than its way to a thread."""
 
 
+ZEROS = memoryview(bytes(4 << 20))
+
+
 class WholeCrc:
     """The CRC-64 of ``length`` bytes, combined from those of its pieces, in whatever order they come.
 
@@ -85,23 +88,37 @@ class WholeHash:
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._is_lost = False
 
-    async def feed(self, ordinal: int, body: Body) -> None:
-        """The bytes of piece ``ordinal``, counted from 0; returns when they are not needed any more."""
+    async def feed(self, ordinal: int, body: Body, hole_bytes: int = 0) -> None:
+        """The bytes of piece ``ordinal``, counted from 0; returns when they are not needed any more.
+
+        ``hole_bytes`` zeros lie between them and the piece before.
+        """
         if ordinal != self._turn and not self._is_lost:
             turn = self._waiting[ordinal] = asyncio.get_running_loop().create_future()
             await turn
         if self._is_lost:
             return
+        await self.skip(hole_bytes)
+        await self._add(body)
+        self._turn += 1
+        following = self._waiting.pop(self._turn, None)
+        if following is not None and not following.done():
+            following.set_result(None)
+
+    async def skip(self, hole_bytes: int) -> None:
+        """Zeros that no piece holds; also those behind the last piece."""
+        while hole_bytes > 0 and not self._is_lost:
+            zeros = ZEROS[: min(hole_bytes, len(ZEROS))]
+            await self._add([zeros])
+            hole_bytes -= len(zeros)
+
+    async def _add(self, body: Body) -> None:
         updates = [digest.update for digest in (self._md5, self._sha256) if digest is not None]
         if sum(map(len, body)) <= INLINE_BYTES:
             for update in updates:
                 _update(update, body)
         else:
             await asyncio.gather(*[asyncio.to_thread(_update, update, body) for update in updates])
-        self._turn += 1
-        following = self._waiting.pop(self._turn, None)
-        if following is not None and not following.done():
-            following.set_result(None)
 
     def give_up(self) -> None:
         """A piece is missing: there will be no hash, and nobody need wait for it."""

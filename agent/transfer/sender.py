@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from agent.blobs.rules import body_length
 from agent.blobs.store import BlobProperties, BlobStore, Body, NewBlob, Replace
@@ -76,7 +77,7 @@ class Sender:
         """A block blob in one request. Raises NoFreeName and the store's errors."""
         return await self._place(
             target,
-            lambda name, replace: self._store.put_blob(name, body, crc64, target.attributes, replace=replace),
+            lambda name, over: self._store.put_blob(name, body, crc64, target.attributes, replace=over),
             body_length(body),
         )
 
@@ -99,14 +100,29 @@ class Sender:
         return done or 0
 
     async def create_pages(self, target: Target) -> Placed:
-        """A page blob of zeros, to be written by ``put_page``. Raises as ``put_whole``."""
+        """A page blob of zeros, to be written by ``put_page``, then ``describe``. Raises as ``put_whole``."""
+        attributes = replace(target.attributes, content_md5=None)
         placed = await self._place(
             target,
-            lambda name, replace: self._store.create_page_blob(
-                name, target.length, target.attributes, replace=replace
-            ),
+            lambda name, over: self._store.create_page_blob(name, target.length, attributes, replace=over),
         )
         return Placed(placed.name, placed.status)
+
+    async def describe(self, target: Target, name: BlobName) -> bool:
+        """Have a page blob carry the target's MD5 and metadata; False when it is not ours any more."""
+        wanted = target.attributes
+        for _ in range(MAX_LOOKS):
+            seen = await self._seen(name)
+            if seen is None or not _is_ours(seen, target):
+                return False
+            has = seen.attributes
+            if (has.content_md5, has.metadata) == (wanted.content_md5, wanted.metadata):
+                return True
+            with suppress(BlobAlreadyExists):
+                await self._call(
+                    lambda etag=seen.etag: self._store.set_attributes(name, wanted, etag=etag)  # type: ignore[misc]
+                )
+        raise not_placed(target)
 
     async def _place(
         self, target: Target, put: Callable[[BlobName, Replace], Awaitable[None]], body_bytes: int = 0
@@ -136,9 +152,9 @@ class Sender:
             seen = await self._seen(target.name)
             if seen is not None and _is_ours(seen, target):
                 return Placed(target.name, DispositionStatus.OVERWRITTEN, is_there=True)
-            replace: Replace = seen.etag if seen is not None else False
+            over: Replace = seen.etag if seen is not None else False
             try:
-                await self._call(lambda replace=replace: put(target.name, replace), body_bytes)  # type: ignore[misc]
+                await self._call(lambda over=over: put(target.name, over), body_bytes)  # type: ignore[misc]
             except BlobAlreadyExists:
                 continue
             return Placed(target.name, DispositionStatus.OVERWRITTEN)
@@ -171,16 +187,16 @@ class Sender:
         """
         overwrites = target.disposition is Disposition.OVERWRITE
         for looks in range(MAX_LOOKS):
-            replace: Replace = False
+            over: Replace = False
             if overwrites or looks:
                 seen = await self._seen(name)
                 if seen is not None and _is_ours(seen, target):
                     return True
                 if seen is not None and not overwrites:
                     return False
-                replace = seen.etag if seen is not None else False
+                over = seen.etag if seen is not None else False
             try:
-                await self._commit(target, name, block_ids, replace)
+                await self._commit(target, name, block_ids, over)
             except BlobAlreadyExists:
                 continue
             except BlobRequestFailed:
@@ -190,8 +206,8 @@ class Sender:
             return True
         return False
 
-    async def _commit(self, target: Target, name: BlobName, ids: Sequence[str], replace: Replace) -> None:
-        await self._call(lambda: self._store.put_block_list(name, ids, target.attributes, replace=replace))
+    async def _commit(self, target: Target, name: BlobName, ids: Sequence[str], over: Replace) -> None:
+        await self._call(lambda: self._store.put_block_list(name, ids, target.attributes, replace=over))
 
     async def put_block(self, name: BlobName, block_id: str, body: Body, crc64: int) -> None:
         """Stage one block."""

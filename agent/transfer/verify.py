@@ -17,6 +17,9 @@ from agent.transfer.sender import Sender
 READBACKS = 4
 """Blobs that are read back at once."""
 
+MAX_HOLE_BYTES = 64 << 30
+"""A page blob may be terabytes of zeros of which no byte is on the drive, and hashes would take hours."""
+
 NO_HASHES = "the manifest lists no hash of it"
 
 
@@ -66,16 +69,23 @@ def check_of(item: Item, treatment: Treatment, marker: str, attributes: BlobAttr
         elif wanted.depth is not Depth.READBACK:
             depth = wanted.depth
             note = NO_HASHES if depth is Depth.MANIFEST and not has_hashes else ""
-    is_block = item.type is BlobType.BLOCK
-    promised = attributes.content_md5 if is_block else None
+    is_hashable = hole_bytes(item) <= MAX_HOLE_BYTES
+    promised = attributes.content_md5 if is_hashable else None
     return Check(
         depth,
         depth is not Depth.TRANSIT and has_hashes,
         note,
-        md5=is_block and (treatment.content_md5 or promised is not None),
-        sha256=is_block and treatment.sha256,
+        md5=is_hashable and (treatment.content_md5 or promised is not None),
+        sha256=is_hashable and treatment.sha256,
         promised_md5=promised,
     )
+
+
+def hole_bytes(item: Item) -> int:
+    """Those of a page blob that lie in none of its ranges."""
+    if item.type is BlobType.BLOCK or item.pieces is None:
+        return 0
+    return item.length - sum(piece.length for piece in item.pieces)
 
 
 @dataclass(frozen=True, slots=True)

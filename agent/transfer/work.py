@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, overload
 
+from agent.blobs.store import Body
 from agent.errors import LeasePresent
 from agent.model.blobs import BlobName
 from agent.model.codes import BlobType, ChunkStatus
@@ -151,6 +152,22 @@ class Work:
     def sha256(self) -> bytes | None:
         """As ``md5``."""
         return self.hash.sha256(self.pieces.total) if self.hash is not None else None
+
+    async def hash_piece(self, piece: Piece, body: Body) -> None:
+        """Add what was read to the hashes, in its turn; zeros lie between the pieces of a page blob."""
+        if self.hash is not None:
+            await self.hash.feed(piece.ordinal, body, piece.offset - self._end_of(piece.ordinal - 1))
+
+    async def hash_the_rest(self) -> None:
+        """Zeros lie behind the last piece of a page blob."""
+        if self.hash is not None:
+            await self.hash.skip(self.item.length - self._end_of(self.pieces.total - 1))
+
+    def _end_of(self, ordinal: int) -> int:
+        if ordinal < 0:
+            return 0
+        piece = self.pieces.piece(ordinal)
+        return piece.offset + piece.length
 
     def put_hashes_on_blob(self) -> None:
         """Set what was asked for, and what its properties file does not say, on the blob to be."""

@@ -732,6 +732,44 @@ async def test_a_page_blob_with_a_tier_is_a_bug_of_the_caller(
         )
 
 
+@pytest.mark.parametrize("way", ["whole", "blocks", "pages"])
+async def test_attributes_are_set_on_the_version_that_was_seen_and_make_another(
+    store: BlobStore, container: ContainerName, way: str
+) -> None:
+    name = named(container)
+    written = await write(store, name, way, False)
+    seen = await version(store, name)
+    await store.set_attributes(name, ATTRIBUTES, etag=seen)
+    found = await store.properties(name)
+    assert found.etag != seen
+    assert (found.attributes, found.attributes.metadata) == (ATTRIBUTES, ATTRIBUTES.metadata)
+    assert await content(store, name) == written
+    with pytest.raises(BlobAlreadyExists):
+        await store.set_attributes(name, NO_ATTRIBUTES, etag=seen)
+    assert (await store.properties(name)).attributes == ATTRIBUTES
+    await store.set_attributes(name, NO_ATTRIBUTES, etag=found.etag)
+    bare = (await store.properties(name)).attributes
+    assert (bare.content_md5, dict(bare.metadata), bare.cache_control) == (None, {}, None)
+    assert bare.content_type == "application/octet-stream"
+
+
+async def test_attributes_of_what_is_missing_cannot_be_set(
+    store: BlobStore, container: ContainerName
+) -> None:
+    other = named(container, "other")
+    await put(store, other, b"here")
+    for name in (named(container, "missing"), named(ContainerName.parse("no-such-container"))):
+        with pytest.raises((BlobNotFound, BlobAlreadyExists)):
+            await store.set_attributes(name, ATTRIBUTES, etag=await version(store, other))
+
+
+async def test_other_attributes_leave_the_tier_as_it_is(store: BlobStore, container: ContainerName) -> None:
+    name, cool = named(container), BlobAttributes(tier=AccessTier.COOL)
+    await store.put_blob(name, [memoryview(b"x")], crc64([b"x"]), cool, replace=False)
+    await store.set_attributes(name, ATTRIBUTES, etag=await version(store, name))
+    assert (await store.properties(name)).attributes.tier is AccessTier.COOL
+
+
 async def test_content_that_is_only_said_to_be_compressed_is_read_as_it_is(
     store: BlobStore, container: ContainerName
 ) -> None:

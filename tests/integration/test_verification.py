@@ -148,20 +148,19 @@ async def test_files_of_all_kinds_have_their_crc64(nasty_image: Path, tmp_path: 
     assert found
 
 
-async def test_hashes_that_the_job_asks_for_are_set_on_every_block_blob_and_told(by_manifest: Drive) -> None:
+async def test_hashes_that_the_job_asks_for_are_set_on_every_blob_and_told(by_manifest: Drive) -> None:
     drive = asking(replace(by_manifest, block_bytes=256 * 1024), content_md5=True, sha256=True)
     store = MemoryBlobStore()
     _balance(await ingest(drive, store))
-    told = _verified(drive)
+    told, kinds = _verified(drive), set[BlobType]()
     for name in await _names(store, *FACTS["containers"]):
         content, found = await _content(store, name), await store.properties(BlobName.parse(name))
-        if found.type is BlobType.PAGE:
-            assert found.attributes.content_md5 is None
-            continue
+        kinds.add(found.type)
         md5, sha256 = hashlib.md5(content).digest(), hashlib.sha256(content).digest()
         assert found.attributes.content_md5 == md5
         assert found.attributes.metadata["sha256"] == sha256.hex()
         assert (told[name].content_md5, told[name].sha256) == (md5, sha256)
+    assert kinds == set(BlobType)
 
 
 async def test_fragmented_and_packed_files_are_hashed_in_their_order(
@@ -535,6 +534,36 @@ async def test_a_file_that_is_not_what_its_properties_promise_is_not_committed(
     assert outcome.verified.verdict is Verdict.DIFFER
     assert outcome.note.endswith(f"its properties file says {'07' * 16}")
     assert await _names(store, "box") == []
+
+
+@pytest.mark.parametrize("holes", [(), (1,), (0, 3), (0, 1, 2, 3)], ids=str)
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_a_page_blob_is_hashed_with_its_holes_and_held_to_its_promise(
+    tmp_path: Path, holes: tuple[int, ...], is_kept: bool
+) -> None:
+    store, (item, data) = MemoryBlobStore(), _file(1, 4 * MIB)
+    assert item.pieces is not None
+    pieces = tuple(piece for piece in item.pieces if piece.ordinal not in holes)
+    pieces = tuple(piece._replace(ordinal=number) for number, piece in enumerate(pieces))
+    content = b"".join(bytes(MIB) if number in holes else b"\1" * MIB for number in range(4))
+    promised = hashlib.md5(content).digest() if is_kept else b"\7" * 16
+
+    def prepare(journal: Journal) -> None:
+        journal.side_id("\\p.xml", b"\0" * 16, "properties")
+        journal.record_side(1, SideFileStatus.COMPLETED, {"content_md5": promised.hex()})
+
+    disk = item._replace(type=BlobType.PAGE, pieces=pieces, side=SideFiles(properties=1))
+    asked = Treatment(sha256=True)
+    (outcome,) = await move(tmp_path, [disk], {1: data}, store, asked, prepare=prepare)
+    found = await store.properties(BlobName.parse("box/f1"))
+    assert (found.type, await _content(store, "box/f1")) == (BlobType.PAGE, content)
+    assert outcome.verified is not None
+    assert outcome.verified.content_md5 == hashlib.md5(content).digest()
+    assert outcome.verified.sha256 == hashlib.sha256(content).digest()
+    assert outcome.verified.verdict is (Verdict.MATCH if is_kept else Verdict.DIFFER)
+    assert outcome.state is (ItemState.DONE if is_kept else ItemState.FAILED)
+    assert found.attributes.content_md5 == (promised if is_kept else None)
+    assert ("sha256" in found.attributes.metadata) is is_kept
 
 
 # --- what is set on blobs ----------------------------------------------------------------------------------

@@ -177,6 +177,14 @@ class SimStore(MemoryBlobStore):
             Request("put_page", (name, offset, _kept(body), crc64)),
         )
 
+    async def set_attributes(self, name: BlobName, attributes: BlobAttributes, *, etag: ETag) -> None:
+        await self._travel(
+            "set_attributes",
+            str(name),
+            lambda: MemoryBlobStore.set_attributes(self, name, attributes, etag=etag),
+            Request("set_attributes", (name, attributes), {"etag": etag}),
+        )
+
     async def properties(self, name: BlobName) -> BlobProperties:
         return await self._travel("properties", str(name), lambda: MemoryBlobStore.properties(self, name))
 

@@ -87,7 +87,7 @@ def test_a_request_that_arrives_after_a_stranger_has_replaced_its_blob_leaves_hi
     assert told(wrong) == ""
 
 
-@pytest.mark.parametrize("subject", ["one/over", "one/over-big", "one/big", "one/empty"])
+@pytest.mark.parametrize("subject", ["one/over", "one/over-big", "one/over.vhd", "one/big", "one/disk.vhd"])
 def test_a_stranger_who_writes_at_any_moment_is_replaced_whole_or_not_at_all(
     sim: SimDrive, world: World, undisturbed: Run, subject: str
 ) -> None:

@@ -72,6 +72,16 @@ async def test_pieces_are_hashed_in_their_order_however_they_arrive() -> None:
     assert whole.sha256(6) is None
 
 
+async def test_holes_are_hashed_as_the_zeros_that_they_are() -> None:
+    whole = WholeHash(md5=True, sha256=True)
+    await whole.feed(0, [memoryview(b"a")], 9 << 20)
+    await whole.feed(1, [memoryview(b"b")], 3)
+    await whole.skip(INLINE_BYTES + 1)
+    content = bytes(9 << 20) + b"a" + bytes(3) + b"b" + bytes(INLINE_BYTES + 1)
+    assert whole.md5(2) == hashlib.md5(content).digest()
+    assert whole.sha256(2) == hashlib.sha256(content).digest()
+
+
 async def test_a_missing_piece_keeps_nobody_waiting_and_leaves_no_hash() -> None:
     whole = WholeHash(md5=False, sha256=True)
     later = asyncio.create_task(whole.feed(1, [memoryview(b"b")]))

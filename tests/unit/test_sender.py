@@ -119,6 +119,48 @@ async def test_a_page_blob_replaces_what_somebody_put_after_our_look() -> None:
     assert await _content(store, "box/a.txt") == bytes(1024)
 
 
+async def test_a_page_blob_gets_its_hashes_when_its_pages_are_written() -> None:
+    store, target = MemoryBlobStore(), replace(_target(Disposition.NO_OVERWRITE), length=512)
+    target = replace(target, attributes=replace(target.attributes, content_md5=b"\1" * 16))
+    sender = _sender(store)
+    placed = await sender.create_pages(target)
+    assert (await store.properties(placed.name)).attributes.content_md5 is None
+    await sender.put_page(placed.name, 0, [memoryview(bytes(512))], crc64([bytes(512)]))
+    for _ in range(2):
+        assert await sender.describe(target, placed.name)
+        assert (await store.properties(placed.name)).attributes == replace(
+            target.attributes, content_type="application/octet-stream"
+        )
+
+
+@pytest.mark.parametrize("fault", ["L", "U"])
+async def test_a_reply_to_the_hashes_that_is_lost_is_made_up_for(fault: str) -> None:
+    inner, lost = MemoryBlobStore(), list[Call]()
+
+    def once(call: Call) -> str:
+        if call.operation != "set_attributes" or lost:
+            return "."
+        lost.append(call)
+        return fault
+
+    target = replace(_target(Disposition.NO_OVERWRITE), length=512)
+    sender = _sender(FaultyBlobStore(inner, once))
+    placed = await sender.create_pages(target)
+    hashed = replace(target, attributes=replace(target.attributes, content_md5=b"\1" * 16))
+    assert await sender.describe(hashed, placed.name)
+    assert lost
+    assert (await inner.properties(placed.name)).attributes.content_md5 == b"\1" * 16
+
+
+async def test_a_page_blob_that_somebody_replaced_meanwhile_is_not_called_ours() -> None:
+    store, target = MemoryBlobStore(), replace(_target(Disposition.OVERWRITE), length=512)
+    sender = _sender(store)
+    placed = await sender.create_pages(target)
+    await _put_theirs(store, "box/a.txt")
+    assert not await sender.describe(target, placed.name)
+    assert await _content(store, "box/a.txt") == THEIRS
+
+
 async def test_a_commit_over_what_somebody_changed_since_stages_its_blocks_anew() -> None:
     store, target = MemoryBlobStore(), _target(Disposition.OVERWRITE)
     await _put_theirs(store, "box/a.txt")

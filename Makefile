@@ -38,6 +38,12 @@ SEED ?= 1
 fuzz: $(STAMP) ## Mutate N drives (make fuzz N=10000 SEED=1) and read each.
 	@$(BIN)/python -m tests.fuzz --images $(N) --seed $(SEED)
 
+# docs/benchmarks.md tells how to read it. With ARGS="--quick" it is a matter of two minutes.
+.PHONY: bench
+bench: azurite ## Measure a transfer beside AzCopy, rclone, dislocker and the SDK (root).
+	@$(BIN)/python -m benchmarks.install_peers
+	@$(BIN)/python -m benchmarks.transfer $(ARGS)
+
 # docs/benchmarks.md tells how to read it. With ARGS="--files 2000 --total-mib 96" it is a matter of a minute.
 .PHONY: bench-volume
 bench-volume: $(STAMP) ## Measure our reader beside dislocker + ntfs-3g and libbde + libfsntfs (root).
@@ -60,4 +66,4 @@ format: $(STAMP) ## Format the code.
 	$(BIN)/ruff format .
 
 clean: ## Remove what make made.
-	rm -rf $(VENV) .node .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) .node .peers .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

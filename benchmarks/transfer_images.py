@@ -28,6 +28,7 @@ SMALL_FILE_BYTES = 64 << 10
 """Up to here files a second are what counts."""
 _STEP_BYTES = 8 << 20
 _COPY_BYTES = 1 << 20
+_BALLASTS, _BALLAST_BYTES = 16, 128 << 10
 _MIB = 1 << 20
 
 
@@ -132,11 +133,21 @@ def _fill_volume(made: Material) -> None:
 
 
 def _copy_files(made: Material, root: Path) -> None:
+    """Zeros are laid between them and removed at the end: BitLocker's metadata needs such places."""
+    ballasts: list[Path] = []
     for folder in sorted(made.folder.iterdir()):
         (root / folder.name).mkdir()
+    done, step = 0, max(_COPY_BYTES, made.workload.total_bytes // _BALLASTS)
     for name in made.workload.names():
-        with (made.folder / name).open("rb") as source, (root / name).open("wb") as copy:
-            shutil.copyfileobj(source, copy, _COPY_BYTES)
+        with (made.folder / name).open("rb") as source, (root / name).open("wb", buffering=0) as copy:
+            while part := source.read(_COPY_BYTES):
+                if done >= len(ballasts) * step:
+                    ballasts.append(root / f"ballast {len(ballasts)}")
+                    ballasts[-1].write_bytes(bytes(_BALLAST_BYTES))
+                copy.write(part)
+                done += len(part)
+    for path in ballasts:
+        path.unlink()
 
 
 def _encrypt(made: Material) -> None:

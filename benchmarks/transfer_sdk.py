@@ -25,13 +25,13 @@ def main(endpoint: str, folder: Path, most: int) -> None:
     session = requests.Session()
     for scheme in ("http://", "https://"):
         session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=AT_ONCE))
+    trusted = os.environ.get("SSL_CERT_FILE", True)
     container = ContainerClient(
         endpoint,
         CONTAINER,
         credential=sys.stdin.read(),
         api_version="2025-11-05",
-        connection_verify=os.environ.get("SSL_CERT_FILE", True),
-        transport=RequestsTransport(session=session, session_owner=False),
+        transport=RequestsTransport(session=session, session_owner=False, connection_verify=trusted),
     )
 
     def upload(path: Path) -> None:

@@ -27,14 +27,20 @@ def _disks(context: pyudev.Context) -> Iterator[DriveFacts]:
     for device in context.list_devices(subsystem="block").match_property("DEVTYPE", "disk"):
         try:
             facts = _facts(device)
-        except (OSError, pyudev.DeviceNotFoundError):
+        except (OSError, UnicodeDecodeError, pyudev.DeviceNotFoundError):
             continue
         if facts is not None:
             yield facts
 
 
 def _facts(device: pyudev.Device) -> DriveFacts | None:
-    told = device.properties.get
+    def told(name: str) -> str:
+        """Empty where it is not told, or is no text: what a drive says of itself may be anything."""
+        try:
+            return str(device.properties.get(name) or "")
+        except UnicodeDecodeError:
+            return ""
+
     node, path = told("DEVNAME"), Path(device.sys_path)
     size = _number(path / "size")
     if not node or size is None:
@@ -43,24 +49,24 @@ def _facts(device: pyudev.Device) -> DriveFacts | None:
         name=device.sys_name,
         node=node,
         device_number=device.device_number,
-        sequence=told("DISKSEQ") or told("USEC_INITIALIZED") or "",
+        sequence=told("DISKSEQ") or told("USEC_INITIALIZED"),
         size_bytes=size * SECTOR_BYTES,
         sector_size=_number(path / "queue/logical_block_size") or SECTOR_BYTES,
         path=str(path),
         is_virtual=device.device_path.startswith("/devices/virtual/"),
         is_hidden=_number(path / "hidden") == 1,
         is_optical=told("ID_CDROM") == "1" or told("ID_TYPE") in ("cd", "optical"),
-        is_described=device.is_initialized or "ID_SERIAL" in device.properties,
-        bus=told("ID_BUS") or "",
+        is_described=device.is_initialized or bool(told("ID_SERIAL")),
+        bus=told("ID_BUS"),
         is_ata=told("ID_ATA") == "1",
-        serial_short=told("ID_SERIAL_SHORT") or "",
-        scsi_serial=told("ID_SCSI_SERIAL") or told("SCSI_IDENT_SERIAL") or "",
+        serial_short=told("ID_SERIAL_SHORT"),
+        scsi_serial=told("ID_SCSI_SERIAL") or told("SCSI_IDENT_SERIAL"),
         vpd_serial=_vpd_serial(path / "device/vpd_pg80"),
-        wwn=told("ID_WWN") or "",
-        vendor=told("ID_VENDOR") or "",
-        model=told("ID_MODEL") or "",
-        id_path=told("ID_PATH") or "",
-        id_path_ata=told("ID_PATH_ATA_COMPAT") or "",
+        wwn=told("ID_WWN"),
+        vendor=told("ID_VENDOR"),
+        model=told("ID_MODEL"),
+        id_path=told("ID_PATH"),
+        id_path_ata=told("ID_PATH_ATA_COMPAT"),
     )
 
 

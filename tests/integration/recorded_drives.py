@@ -97,6 +97,16 @@ async def test_a_serial_that_udev_and_the_drive_tell_differently_is_doubtful(
     assert "page 0x80 says WD-WCC7K0ABC123, udev says WD-WCC7K0ABC999" in device.hindrance.detail
 
 
+async def test_a_serial_that_is_no_text_is_none(bed: Bed, source: UdevSource) -> None:
+    known = RECORDING.replace("H: vpd_pg80=0080001457442D57", "H: vpd_pg80=00800014FFFE0A57")
+    bed.add(known)
+    bed.set_property(DISK, "ID_SERIAL_SHORT", b"WD-\xff\xfe")
+    (device,) = await source.devices()
+    assert device.hindrance is not None
+    assert device.hindrance.kind is HindranceKind.SERIAL_UNKNOWN
+    assert device.serial.shown == "?sdx"
+
+
 async def test_a_drive_that_udev_has_not_described_yet_is_waited_for(bed: Bed, source: UdevSource) -> None:
     known = [line for line in RECORDING.splitlines() if not line.startswith(("E: ID_", "E: DEVLINKS"))]
     bed.add("\n".join(known) + "\n")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.devices.rules import bay_rules
+from agent.devices.rules import FILE_NAME, bay_rules
 from tests.kit import udevd
 from tests.kit.udevd import Machine
 
@@ -50,7 +50,8 @@ print("told")
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    with udevd.machine(tmp_path_factory.mktemp("udevd"), bay_rules(["conformance"])) as made:
+    rules = {FILE_NAME: bay_rules(["conformance"]), "57-wrong.rules": "NONSENSE\n"}
+    with udevd.machine(tmp_path_factory.mktemp("udevd"), rules) as made:
         yield made
 
 
@@ -63,3 +64,9 @@ def test_the_suite_of_device_sources_holds_for_udev(box: Machine) -> None:
 def test_events_that_overflow_are_news_and_later_ones_are_heard(box: Machine) -> None:
     done = udevd.python_inside(box, "-c", OVERFLOW)
     assert done.stdout == "told\n", done.stdout + done.stderr
+
+
+def test_udevd_has_nothing_to_say_against_our_rules(box: Machine) -> None:
+    said = box.log.read_text()
+    assert "57-wrong.rules:1" in said
+    assert "drive-ingest" not in said

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from agent.devices.rules import bay_rules
+from agent.devices.rules import FILE_NAME, bay_rules
 from fixtures import demo_disk
 from tests.kit import images, udevd
 from tests.kit.udevd import LoopDrive, Machine, until
@@ -112,6 +112,12 @@ class Station:
             assert self.process.wait(WAIT_S) == 0, self._log.read_text()
             self.process = None
 
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        assert self.process is not None
+        self.process.wait(WAIT_S)
+        self.process = None
+
     def signal(self, number: int) -> None:
         assert self.process is not None
         self.process.send_signal(number)
@@ -147,7 +153,7 @@ class Station:
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    with udevd.machine(tmp_path_factory.mktemp("udevd"), bay_rules(BAYS)) as made:
+    with udevd.machine(tmp_path_factory.mktemp("udevd"), {FILE_NAME: bay_rules(BAYS)}) as made:
         yield made
 
 
@@ -245,6 +251,24 @@ def test_a_drive_that_goes_in_the_middle_and_comes_back_in_another_bay_is_finish
     assert station.stored("box") == EXPECTED
 
 
+def test_a_station_that_is_killed_in_the_middle_goes_on_when_it_is_started_again(
+    station: Station, insert: Insert, serial: str
+) -> None:
+    station.file_job("box", serial)
+    insert(_sata(serial, "1"))
+    station.configure('[bandwidth]\nstation = "500 kB/s"\n')
+    station.start()
+    until(lambda: station.drive("box")["percentComplete"] > 0, WAIT_S)
+    station.kill()
+    assert 0 < station.drive("box")["percentComplete"] < 100
+    station.configure()
+    station.start()
+    # Nobody wrote between: the kernel still refuses it, and the dead station's claim is gone.
+    assert station.logged("drive.finished", drive=serial)["status"] == "Completed"
+    assert station.stored("box") == EXPECTED
+    assert station.run("bays", "--rules") == bay_rules(BAYS)
+
+
 def test_drives_that_must_not_be_touched_are_told_each_with_its_sentence(
     station: Station, insert: Insert, box: Machine, serial: str
 ) -> None:
@@ -266,8 +290,8 @@ def test_drives_that_must_not_be_touched_are_told_each_with_its_sentence(
         for bay in ("2", "3"):
             said = f"2 attached drives say that their serial is {serial}"
             _left_alone(station, "SerialConflict", said, drive=serial, bay=bay)
-        said = f"{used.node.name} is used by another program"
-        _left_alone(station, "DriveInUse", said, drive=f"{serial}-used", bay="lab-bay-x")
+        said_of_used = f"{used.node.name} is used by another program"
+        _left_alone(station, "DriveInUse", said_of_used, drive=f"{serial}-used", bay="lab-bay-x")
         _left_alone(
             station, "SerialDoubtful", "may be the bridge's", drive=f"{serial}-usb", bay="lab-bay-usb"
         )
@@ -275,9 +299,9 @@ def test_drives_that_must_not_be_touched_are_told_each_with_its_sentence(
         _left_alone(station, "SerialDoubtful", "which is made up", bay="lab-bay-made-up")
         _left_alone(station, "DriveInUse", " is mounted at /")
         assert not station.lines("drive.begin")
-        listed = station.run("bays")
-        assert f"{serial}-extra" in listed
-        assert "is used by another program" in listed
+        listed = {row["serial"]: row for row in json.loads(station.run("bays", "--json"))}
+        assert listed[f"{serial}-extra"]["bay"] == "1"
+        assert said_of_used in listed[f"{serial}-used"]["note"]
     finally:
         os.close(claim)
     assert station.logged("drive.finished", drive=f"{serial}-used")["status"] == "Completed"

@@ -82,6 +82,11 @@ class Machine:
         self.folder, self._process = folder, process
         self._drives: dict[int, LoopDrive] = {}
 
+    @property
+    def log(self) -> Path:
+        """What udevd said, such as of rules that it does not understand."""
+        return self.folder / "udevd.log"
+
     def inside(self, *command: str) -> list[str]:
         """The command line of something that runs there."""
         if self._process is None:
@@ -145,14 +150,15 @@ class Machine:
 
 
 @contextmanager
-def machine(folder: Path, bay_rules: str) -> Iterator[Machine]:
-    """A machine with the station's rules."""
+def machine(folder: Path, more: Mapping[str, str]) -> Iterator[Machine]:
+    """A machine with the station's rules, and more of these names."""
     (folder / "images").mkdir()
     rules = folder / "rules.d"
     rules.mkdir()
     shutil.copy(RULES, rules)
     (rules / "58-dress.rules").write_text(_DRESS.format(folder=folder / "images"))
-    (rules / "59-drive-ingest-bays.rules").write_text(bay_rules)
+    for name, text in more.items():
+        (rules / name).write_text(text)
     Path("/run/udev").mkdir(exist_ok=True)
     process = subprocess.Popen(
         ["unshare", "--net", "--mount", "sh", "-c", _INSIDE.format(udevd=UDEVD), "sh", str(folder)],
@@ -161,7 +167,7 @@ def machine(folder: Path, bay_rules: str) -> Iterator[Machine]:
         text=True,
     )
     assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n", (folder / "udevd.log").read_text()
+    assert process.stdout.readline() == "ready\n", Machine(folder).log.read_text()
     made = Machine(folder, process)
     try:
         yield made

@@ -40,9 +40,9 @@ class Bed:
         """An event of a device of /sys/devices."""
         self._library.umockdev_testbed_uevent(self._bed, f"/sys{path}".encode(), action.encode())
 
-    def set_property(self, path: str, name: str, value: str) -> None:
+    def set_property(self, path: str, name: str, value: bytes) -> None:
         set_property = self._library.umockdev_testbed_set_property
-        set_property(self._bed, f"/sys{path}".encode(), name.encode(), value.encode())
+        set_property(self._bed, f"/sys{path}".encode(), name.encode(), value)
 
     def remove(self, path: str) -> None:
         """Gone, and it told so."""

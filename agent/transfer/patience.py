@@ -22,6 +22,7 @@ from agent.errors import (
     StoreUnreachable,
 )
 from agent.transfer.deadlines import Deadlines
+from agent.transfer.haste import Haste
 from agent.transfer.pace import Pace
 
 T = TypeVar("T")
@@ -48,6 +49,10 @@ class Renewal(Protocol):
         ...
 
 
+class _Straggled(Exception):
+    """A request was cut early, to be sent again."""
+
+
 @dataclass(slots=True)
 class _Tries:
     """Of one call. It gives up at ``end_at``, counted from its first failure, waits for a turn apart."""
@@ -55,6 +60,7 @@ class _Tries:
     pause: float
     checksums: int = 0
     cuts: int = 0
+    early_cuts: int = 0
     end_at: float | None = None
     is_renewed: bool = False
 
@@ -83,6 +89,7 @@ class Patience:
         self._pace = pace or Pace.alone(hurry)
         self._renewal = renewal
         self._deadlines = Deadlines()
+        self._haste = Haste()
         self._told_at = float("-inf")
         self._untold = 0
         self.waiting_for: str | None = None
@@ -97,11 +104,18 @@ class Patience:
         """Requests that the service had no room for."""
 
     async def call(
-        self, request: Callable[[], Awaitable[T]], body_bytes: int = 0, *, answer_bytes: int = 0
+        self,
+        request: Callable[[], Awaitable[T]],
+        body_bytes: int = 0,
+        *,
+        answer_bytes: int = 0,
+        is_repeatable: bool = False,
     ) -> T:
         """The answer, or the IngestError that says why there is none.
 
         ``body_bytes`` are sent with it, which caps on bandwidth count, and ``answer_bytes`` come back.
+        ``is_repeatable`` says that it does no harm when it is given up and arrives late: then it may be,
+        long before its deadline (see ``agent.transfer.haste``).
         """
         tries = _Tries(FIRST_PAUSE_S)
         while True:
@@ -111,7 +125,9 @@ class Patience:
             if tries.end_at is not None:
                 tries.end_at += begun - asked_at
             try:
-                answer = await self._once(request, body_bytes, answer_bytes, begun, tries)
+                answer = await self._once(request, body_bytes, answer_bytes, begun, tries, is_repeatable)
+            except _Straggled:
+                continue
             except IngestError as error:
                 if await self._is_renewed(error, tries, generation):
                     continue
@@ -147,15 +163,24 @@ class Patience:
         answer_bytes: int,
         begun: float,
         tries: _Tries,
+        is_repeatable: bool,
     ) -> T:
         failed: IngestError | None = None
         limit_s = self._deadlines.seconds(body_bytes + answer_bytes, tries.cuts)
+        timeout = asyncio.timeout(limit_s)
+        if is_repeatable and not self._pace.limit:
+            self._haste.begin(timeout, body_bytes, tries.early_cuts)
         try:
-            async with asyncio.timeout(limit_s):
+            async with timeout:
                 answer = await request()
         except TimeoutError:
-            tries.cuts += 1
             self.cut_requests += 1
+            if is_repeatable:
+                self._haste.missed(body_bytes)
+            if self._haste.end(timeout):
+                tries.early_cuts += 1
+                raise _Straggled from None
+            tries.cuts += 1
             self._deadlines.missed()
             what = f"{body_bytes} bytes were" if body_bytes else "a request was"
             failed = StoreUnreachable(f"{what} not answered within {limit_s:.0f} s, and cut off")
@@ -163,10 +188,14 @@ class Patience:
             failed = error
             raise
         finally:
+            self._haste.end(timeout)
             self._end(begun, failed)
         if failed is not None:
             raise failed
-        self._deadlines.met(body_bytes, _now() - begun)
+        took_s = _now() - begun
+        self._deadlines.met(body_bytes, took_s)
+        if is_repeatable:
+            self._haste.met(body_bytes, took_s)
         return answer
 
     def _end(self, begun: float, failed: IngestError | None) -> None:

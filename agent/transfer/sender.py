@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from agent.blobs.rules import body_length
 from agent.blobs.store import BlobProperties, BlobStore, Body, NewBlob, Replace
@@ -61,9 +62,11 @@ class Sender:
         self._room = asyncio.Semaphore(connections)
         self._containers: dict[ContainerName, asyncio.Task[None]] = {}
 
-    async def _call(self, request: Callable[[], Awaitable[None]], body_bytes: int = 0) -> None:
+    async def _call(
+        self, request: Callable[[], Awaitable[None]], body_bytes: int = 0, *, is_repeatable: bool = False
+    ) -> None:
         async with self._room:
-            await self._patience.call(request, body_bytes)
+            await self._patience.call(request, body_bytes, is_repeatable=is_repeatable)
 
     async def ensure_container(self, container: ContainerName) -> None:
         """Make the container; asked of the store once."""
@@ -132,7 +135,9 @@ class Sender:
             name = _nth(target.name, n)
             status = DispositionStatus.CREATED if n == 1 else DispositionStatus.RENAMED
             try:
-                await self._call(lambda name=name: put(name, False), body_bytes)  # type: ignore[misc]
+                # Not for a page blob, which has no body yet: a late one would clear pages.
+                put_new: Callable[[], Awaitable[None]] = partial(put, name, False)
+                await self._call(put_new, body_bytes, is_repeatable=body_bytes > 0)
             except BlobAlreadyExists:
                 if target.disposition is Disposition.OVERWRITE:
                     return await self._put_over(target, put, body_bytes)
@@ -211,7 +216,9 @@ class Sender:
 
     async def put_block(self, name: BlobName, block_id: str, body: Body, crc64: int) -> None:
         """Stage one block."""
-        await self._call(lambda: self._store.put_block(name, block_id, body, crc64), body_length(body))
+        await self._call(
+            lambda: self._store.put_block(name, block_id, body, crc64), body_length(body), is_repeatable=True
+        )
 
     async def put_page(self, name: BlobName, offset: int, body: Body, crc64: int) -> None:
         """Write one range of pages."""

@@ -47,7 +47,8 @@ class Cost:
 
     ``reads`` and ``writes`` are system calls and ``disk_bytes`` came from a device and not from the page
     cache, of the one process; None where the system does not let us look. ``cpu_s`` is of all that it
-    waited for; ``members`` tells of each process as it was seen last, which may miss its last moments.
+    waited for; ``members`` tells of each process as it was seen last, which may miss its last moments,
+    and ``course`` is (moment of the monotonic clock, processor time of all so far), look by look.
     """
 
     cpu_s: float
@@ -56,6 +57,15 @@ class Cost:
     writes: int | None
     disk_bytes: int | None
     members: tuple[Member, ...] = ()
+    course: tuple[tuple[float, float], ...] = ()
+
+    def cpu_s_between(self, begun: float, ended: float) -> float:
+        """Processor time between two moments, as near to them as it was looked at."""
+        return self._cpu_s_at(ended) - self._cpu_s_at(begun)
+
+    def _cpu_s_at(self, moment: float) -> float:
+        before = [cpu_s for at, cpu_s in self.course if at <= moment]
+        return before[-1] if before else 0.0
 
 
 class Child:
@@ -84,6 +94,7 @@ class Child:
         self.ended: float | None = None
         self._told = b""
         self._members: dict[int, Member] = {}
+        self._course: list[tuple[float, float]] = []
         try:
             self._process = subprocess.Popen(
                 command,
@@ -142,6 +153,8 @@ class Child:
             for pid in family(self.pid):
                 if (member := look_at(pid)) is not None:
                     self._members[pid] = member.after(self._members.get(pid))
+            taken = sum(member.cpu_s for member in self._members.values())
+            self._course.append((time.monotonic(), taken))
         self._listen()
 
     def wait(self, others: Iterable[Child] = ()) -> None:
@@ -178,6 +191,7 @@ class Child:
             writes=counted.get("syscw"),
             disk_bytes=counted.get("read_bytes"),
             members=tuple(self._members.values()),
+            course=tuple(self._course),
         )
 
     def _listen(self) -> None:

@@ -60,19 +60,22 @@ class Contest:
             cpu_s=spent.cpu_s,
             peak_bytes=spent.peak_bytes,
             requests=None,
+            span_cpu_s=None,
             others_cpu_s=others_s,
             members=_members(spent),
         )
-        return self._checked(party, run)
+        return self._checked(run, spent)
 
-    def _checked(self, party: Party, run: Run) -> Run:
+    def _checked(self, run: Run, spent: Spent) -> Run:
         """Raises PartyFailed unless just the right number of blobs and bytes arrived."""
         if self.target.sink is None:
             found = self.target.found()
         else:
             seen = self.target.sink.figures()
             found = (seen.blobs, seen.blob_bytes)
-            run = replace(run, span_s=seen.span_s, requests=seen.requests)
+            ended = seen.begun + seen.span_s
+            in_span_s = sum(cost.cpu_s_between(seen.begun, ended) for cost in spent.costs)
+            run = replace(run, span_s=seen.span_s, requests=seen.requests, span_cpu_s=in_span_s)
         if found != (run.files, run.total_bytes):
             raise PartyFailed(
                 f"{found[0]} blobs of {found[1]} bytes arrived, and {run.files} of {run.total_bytes} were to"

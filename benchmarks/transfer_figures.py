@@ -18,6 +18,8 @@ BUSY_SHARE = 0.2
 class Run:
     """One run of a party. ``span_s`` is the sink's, 0 when it saw one request; None without a sink.
 
+    ``span_cpu_s`` is the processor time of all its processes within the span.
+
     ``start_cpu_s`` is what the same party took for one empty file; ``others_cpu_s`` is what processes of
     nobody here took meanwhile.
     """
@@ -30,6 +32,7 @@ class Run:
     cpu_s: float
     peak_bytes: int
     requests: int | None
+    span_cpu_s: float | None
     others_cpu_s: float
     members: tuple[Member, ...] = ()
     start_cpu_s: float = 0.0

@@ -13,7 +13,7 @@ from benchmarks.transfer_copies import COPIES, COPIES_HEAD, COPIES_NOTE
 from benchmarks.transfer_figures import Cell, Row, quiet
 
 HEAD = (
-    "party", "MB/s", "files/s", "s", "cpu-s/GB", "carrying", "cpu-µs/file", "carrying",
+    "party", "MB/s", "files/s", "s", "cpu-s", "in span", "cpu-s/GB", "carrying", "cpu-µs/file", "carrying",
     "peak MiB", "requests", "quiet",
 )  # fmt: skip
 _PARTS = {"agent.transfer.reader": "reader", "agent.transfer.uploader": "uploader"}
@@ -50,6 +50,8 @@ def _cells(row: Row) -> tuple[str, ...]:
         f"{row.median(figures.mb_s):,.0f}",
         f"{row.median(figures.files_s):,.0f}",
         f"{row.median(figures.wall_s):.2f}",
+        f"{row.median(lambda run: run.cpu_s):.2f}",
+        f"{row.median(lambda run: run.span_cpu_s or 0.0):.2f}" if requests else "-",
         f"{row.median(figures.cpu_s_gb):.2f}",
         f"{row.median(figures.carrying_cpu_s_gb):.2f}",
         f"{row.median(figures.cpu_us_file):,.0f}",

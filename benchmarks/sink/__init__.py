@@ -32,7 +32,7 @@ class Figures:
     """What the sink saw. ``span_s`` is from the head of the first write to the end of the last.
 
     ``blobs`` are those that were completed, with ``blob_bytes`` in all; requests and bodies are of
-    block lists too.
+    block lists too. ``begun`` is the moment of the first, of the monotonic clock; 0 when there was none.
     """
 
     requests: int
@@ -40,6 +40,7 @@ class Figures:
     span_s: float
     blobs: int
     blob_bytes: int
+    begun: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,10 @@ class Sink:
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
         )
         with opener.open(address, timeout=10) as answer:
-            requests, body_bytes, span_s, blobs, blob_bytes = answer.read().split()
-        return Figures(int(requests), int(body_bytes), float(span_s), int(blobs), int(blob_bytes))
+            requests, body_bytes, span_s, blobs, blob_bytes, begun = answer.read().split()
+        return Figures(
+            int(requests), int(body_bytes), float(span_s), int(blobs), int(blob_bytes), float(begun)
+        )
 
 
 @contextmanager

@@ -4,8 +4,9 @@
 
    Listens on a free port of 127.0.0.1 (over TLS when a certificate is given), prints the port, and
    ends with its standard input. A thread a connection; HTTP/1.1 with keep-alive and Content-Length.
-   GET /-/figures answers "PUTS BYTES SPAN_SECONDS BLOBS BLOB_BYTES" and begins to count anew; the span
-   is from the head of the first PUT to the end of the last, and blobs are those that were completed.
+   GET /-/figures answers "PUTS BYTES SPAN_SECONDS BLOBS BLOB_BYTES BEGUN" and begins to count anew; the
+   span is from the head of the first PUT (BEGUN, of the monotonic clock) to the end of the last, and
+   blobs are those that were completed.
    GET /-/figures?PREFIX does so too, forgets all blobs, and from then on counts only paths that begin
    with PREFIX.
    HEAD knows the size, mtime and MD5 of what was put. */
@@ -144,12 +145,12 @@ static int answer_head(struct peer *peer, const char *path) {
 }
 
 static int answer_get(struct peer *peer, const char *path, const char *query) {
-    char figures[128];
+    char figures[160];
     const char *body = "<?xml version=\"1.0\"?><EnumerationResults><Blobs/><NextMarker/></EnumerationResults>";
     if (!strcmp(path, "/-/figures")) {
         pthread_mutex_lock(&lock);
-        snprintf(figures, sizeof figures, "%llu %llu %.6f %llu %llu\n", puts_seen, bytes_seen, last_put - first_put,
-                 blobs_seen, blob_bytes_seen);
+        snprintf(figures, sizeof figures, "%llu %llu %.6f %llu %llu %.6f\n", puts_seen, bytes_seen,
+                 last_put - first_put, blobs_seen, blob_bytes_seen, first_put);
         puts_seen = bytes_seen = blobs_seen = blob_bytes_seen = 0, first_put = last_put = 0;
         snprintf(watched, sizeof watched, "%s", query + (*query == '?'));
         if (*watched) forget();

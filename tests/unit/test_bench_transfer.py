@@ -30,7 +30,7 @@ TINY = Workload("tiny", 10_000, 4096)
 LARGE = Workload("large", 1, 1000 * MIB)
 A_RUN = Run(
     round=1, files=10_000, total_bytes=40_960_000, wall_s=4.0, span_s=2.0, cpu_s=3.0,
-    peak_bytes=200 * MIB, requests=10_000, others_cpu_s=0.0, start_cpu_s=1.0,
+    peak_bytes=200 * MIB, requests=10_000, span_cpu_s=1.5, others_cpu_s=0.0, start_cpu_s=1.0,
 )  # fmt: skip
 
 
@@ -168,6 +168,10 @@ class TestBars:
             assert all(row[-1] != "not measured" for row in rows)
 
 
+_COURSE = ((99.9, 0.1), (100.0, 0.2), (100.2, 0.4), (100.3, 0.5))
+_COST = Cost(0.5, MIB, None, None, None, (Member("it", MIB, 0, 0.5),), _COURSE)
+
+
 class Fake:
     """A party that brings about what it is told to."""
 
@@ -187,7 +191,7 @@ class Fake:
 
     def run(self, material: Material, target: Target) -> Spent:
         cast("FakeSink", target.sink).found = self.found
-        return Spent(1.0, (Cost(0.5, MIB, None, None, None, (Member("it", MIB, 0, 0.5),)),))
+        return Spent(1.0, (_COST,))
 
 
 class FakeSink:
@@ -197,7 +201,7 @@ class FakeSink:
     found = (0, 0)
 
     def figures(self, watch: str = "") -> Figures:
-        return Figures(7, 0, 0.25, *self.found)
+        return Figures(7, 0, 0.25, *self.found, begun=100.0)
 
 
 def _contest(workload: Workload, *field_: Fake, start: Contest | None = None) -> Contest:
@@ -219,6 +223,7 @@ class TestAContest:
         assert short.problem.startswith("FAILED: 9999 blobs")
         assert [run.round for run in good.runs] == [1, 2]
         assert (good.runs[0].span_s, good.runs[0].requests) == (0.25, 7)
+        assert good.runs[0].span_cpu_s == pytest.approx(0.2)
 
     def test_who_is_not_here_says_what_to_install(self) -> None:
         contest = _contest(TINY, Fake("absent", (0, 0), "install it"))

@@ -79,7 +79,9 @@ class Books:
         """Write and report until cancelled; to run beside the transfer."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._full.wait(), FLUSH_EVERY_S)
+                # Not wait_for: that of Python 3.11 swallows a cancellation which comes as the wait ends.
+                async with asyncio.timeout(FLUSH_EVERY_S):
+                    await self._full.wait()
             await self.flush()
 
     async def flush(self) -> None:

@@ -1,4 +1,4 @@
-"""An identity all the way: its endpoint, the library ``azure-identity`` itself, our store, the emulator over TLS."""
+"""An identity all the way: its endpoint, the library ``azure-identity``, our store, the emulator over TLS."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,6 +18,7 @@ from agent.errors import StoreRefused
 from agent.model.blobs import BlobName
 from fixtures import certificates
 from fixtures.azurite import Azurite, AzuriteMissing, running
+from tests.kit.tokens import AUDIENCE, token
 
 BODY = b"by the right of an identity"
 
@@ -27,21 +26,11 @@ BODY = b"by the right of an identity"
 class Issuer:
     """Gives tokens as Entra ID makes them, for an audience, with a signature that nobody checks."""
 
-    def __init__(self, audience: str = "https://storage.azure.com") -> None:
+    def __init__(self, audience: str = AUDIENCE) -> None:
         self.audience = audience
 
     async def get_token(self, *scopes: str, **_: Any) -> AccessToken:
-        now = int(time.time())
-        claims = {
-            "aud": self.audience,
-            "iss": "https://sts.windows.net/00000000-0000-0000-0000-000000000000/",
-            "iat": now - 60,
-            "nbf": now - 60,
-            "exp": now + 3600,
-        }
-        parts = [json.dumps(part).encode() for part in ({"typ": "JWT", "alg": "RS256"}, claims)] + [b"sign"]
-        text = ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
-        return AccessToken(text, now + 3600)
+        return AccessToken(token(audience=self.audience), int(time.time()) + 3600)
 
     async def close(self) -> None:
         pass

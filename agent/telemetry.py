@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from collections.abc import Mapping
 from typing import Any, Protocol, Self, TextIO
 
 import structlog
@@ -29,23 +31,67 @@ class Log(Protocol):
         ...
 
 
-def open_log(*, as_json: bool, stream: TextIO = sys.stderr) -> Log:
-    """A log to ``stream``: ``key=value`` for people, JSON for machines."""
-    processors: list[Any] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
+PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+"""Levels as the system's log numbers them (syslog(3))."""
+
+
+def open_log(
+    *, as_json: bool, stream: TextIO = sys.stderr, environment: Mapping[str, str] = os.environ
+) -> Log:
+    """A log to ``stream``: ``key=value`` for people, JSON for machines.
+
+    In the journal, which knows the time itself, each line begins with its priority as ``<4>`` instead.
+    """
+    in_journal = is_journal(stream, environment)
+    processors: list[Any] = [structlog.processors.add_log_level]
+    if as_json or not in_journal:
+        processors.append(structlog.processors.TimeStamper(fmt="iso", utc=True))
     if as_json:
         processors.append(structlog.processors.JSONRenderer())
     else:
         order = ["timestamp", "level", "event", "job", "drive", "bay"]
+        processors.append(_escaped)
         processors.append(structlog.processors.LogfmtRenderer(key_order=order, drop_missing=True))
+    if in_journal:
+        processors[-1] = _prioritised(processors[-1], keeps_level=as_json)
     log: Log = structlog.wrap_logger(
         structlog.PrintLogger(stream),
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
     return log
+
+
+def is_journal(stream: TextIO, environment: Mapping[str, str]) -> bool:
+    """Whether what is written there goes to the journal: JOURNAL_STREAM names its device and inode."""
+    named = environment.get("JOURNAL_STREAM")
+    if not named:
+        return False
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return named == f"{found.st_dev}:{found.st_ino}"
+
+
+def _escaped(_: object, __: str, event: Any) -> Any:
+    """No value of a drive breaks a line or moves a terminal's cursor."""
+    for name, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            event[name] = "".join(ch if ch.isprintable() else repr(ch)[1:-1] for ch in value)
+    return event
+
+
+def _prioritised(render: Any, *, keeps_level: bool) -> Any:
+    """A line of the journal: the manager takes the prefix for the priority, and off the line."""
+
+    def with_priority(logger: Any, method: str, event: Any) -> str:
+        priority = PRIORITIES[event["level"]]
+        if not keeps_level:
+            del event["level"]
+        return f"<{priority}>{render(logger, method, event)}"
+
+    return with_priority
 
 
 def silent_log() -> Log:

@@ -101,5 +101,10 @@ def _run() -> int:
 
 
 def _say(line: str, code: int) -> int:
+    if os.environ.get("JOURNAL_STREAM"):
+        from agent.telemetry import PRIORITIES, is_journal
+
+        if is_journal(sys.stderr, os.environ):
+            line = f"<{PRIORITIES['error']}>{line}"
     print(line, file=sys.stderr)  # noqa: T201 - the one place where errors are told
     return code

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -133,6 +135,39 @@ def test_a_reload_is_taken_and_the_service_goes_on(running: Station) -> None:
     running.systemctl("reload", UNIT)
     running.until(lambda: running.journal().count("settings.reloaded") > before)
     running.until(lambda: running.show("ActiveState")["ActiveState"] == "active")
+
+
+def test_the_journal_is_searched_by_priority(running: Station) -> None:
+    shutil.copy(
+        running.inside.root / "etc/drive-ingest-agent/agent.toml", saved := running.inside.root / "saved"
+    )
+    running.inside.write("/etc/drive-ingest-agent/agent.toml", "nonsense =")
+    running.systemctl("reload", UNIT)
+    running.until(lambda: "settings.kept" in running.journal())
+    shutil.move(saved, running.inside.root / "etc/drive-ingest-agent/agent.toml")
+    errors, all_lines = running.journal("-p", "err"), running.journal()
+    assert "event=settings.kept" in errors
+    assert "station.started" in all_lines
+    assert "station.started" not in errors
+    assert "<3>" not in all_lines
+
+
+def test_metrics_and_health_are_served_behind_all_walls(running: Station) -> None:
+    settings = running.inside.root / "etc/drive-ingest-agent/agent.toml"
+    text = settings.read_text()
+    settings.write_text(text + '[metrics]\nlisten = "/run/drive-ingest-agent/metrics.sock"\n')
+    running.systemctl("restart", UNIT)
+    for path, said in (("metrics", 'drive_ingest_rounds_total{outcome="ok"}'), ("readyz", "ready")):
+        assert said in _get(running.inside.root / "run/drive-ingest-agent/metrics.sock", path)
+    settings.write_text(text)
+
+
+def _get(where: Path, path: str) -> str:
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.settimeout(WAIT_S)
+        asking.connect(str(where))
+        asking.sendall(f"GET /{path} HTTP/1.1\r\nHost: station\r\n\r\n".encode())
+        return b"".join(iter(lambda: asking.recv(65_536), b"")).decode()
 
 
 def test_an_operator_needs_no_credential_of_the_store(running: Station) -> None:

@@ -11,6 +11,7 @@ What happens to a call is a letter:
 ``C``  the bytes changed on the way (ChecksumMismatch)
 ``H``  the request hangs on its way, for ever
 ``K``  the store acts, and the reply hangs for ever
+``W``  as ``H``; once the client gave it up, the store acts when ``late_calls`` more calls have begun
 ``Z``  StoreUnreachable at once, and the store acts when ``late_calls`` more calls have begun
 ====== =====================================================================================
 """
@@ -220,8 +221,8 @@ class SimStore(MemoryBlobStore):
             self.travelling[call.number] = request
         try:
             await self._some_time()
-            if fault == "H":
-                await _never()
+            if fault in ("H", "W"):
+                await self._given_up(call, request if fault == "W" else None)
             if fault in _BEFORE:
                 if fault == "Z" and request is not None:
                     self._late.append((call.number + self.late_calls, request))
@@ -238,6 +239,13 @@ class SimStore(MemoryBlobStore):
         if fault == "K":
             await _never()
         return result
+
+    async def _given_up(self, call: Call, request: Request | None) -> None:
+        try:
+            await _never()
+        finally:
+            if request is not None:
+                self._late.append((call.number + self.late_calls, request))
 
     async def let_all_late_ones_act(self) -> None:
         """However late they are."""

@@ -181,8 +181,8 @@ class Child:
         _, status, usage = os.wait4(self.pid, 0)
         self._process.returncode = os.waitstatus_to_exitcode(status)
         if self._process.returncode:
-            lines = self._told.decode("utf-8", "replace").strip().splitlines()
-            said = lines[-1] if lines else "nothing"
+            lines = self._told.decode("utf-8", "replace").splitlines()
+            said = next((line for line in reversed(lines) if any(map(str.isalnum, line))), "nothing")
             raise PartyFailed(f"{self.name} ended with {self._process.returncode} and said: {said}")
         return Cost(
             cpu_s=usage.ru_utime + usage.ru_stime,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
@@ -9,7 +10,7 @@ from statistics import median
 import click
 
 from benchmarks.others import Others
-from benchmarks.processes import Member, PartyFailed
+from benchmarks.processes import Member, PartyFailed, family
 from benchmarks.transfer_figures import Cell, Row, Run, files_s
 from benchmarks.transfer_images import NOTHING, Material
 from benchmarks.transfer_parties import Party, Spent
@@ -47,7 +48,7 @@ class Contest:
     def _run(self, party: Party, number: int) -> Run:
         self.target.clear()
         files = party.files(self.material)
-        servers = [self.target.sink.pid] if self.target.sink else []
+        servers = family(os.getpid())[1:]
         before = Others.now(servers)
         spent = party.run(self.material, self.target)
         others_s = Others.now(servers).since(before)

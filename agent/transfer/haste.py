@@ -2,9 +2,9 @@
 
 Now and then a service, or something on the way to it, loses a request among thousands: the others are
 answered in milliseconds, and that one not before its deadline, which has to be long enough for a bad day.
-Such a straggler is cut early, and sent again: see docs/adr/0015-stragglers.md. It is only for requests of which a copy
-that arrives late does no harm, and never for more than SPARE of all, so that a service which is slow as a
-whole is not asked for everything twice.
+Such a straggler is cut early, and sent again (docs/adr/0015-stragglers.md). It is only for requests of which
+a copy that arrives late does no harm, and never for more than SPARE of all, so that a service which is slow
+as a whole is not asked for everything twice.
 """
 
 from __future__ import annotations

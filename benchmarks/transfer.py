@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import signal
 import sys
 import tempfile
 import time
@@ -189,13 +189,14 @@ def _versions(workloads: Sequence[Workload]) -> dict[str, str]:
 
 def _about(plan: Plan) -> list[str]:
     return [
-        f"Medians of up to {plan.rounds} interleaved rounds (one to Azurite), ratios within a round; "
-        f"everything lies in memory ({plan.cache.parent}). A run during which others took more than 20 % of its time is "
-        "disturbed, and left out where at least half of the runs are quiet. docs/benchmarks.md tells what "
-        "each column is.",
+        f"Medians of up to {plan.rounds} interleaved rounds (one to Azurite), ratios within a round. All "
+        f"of it lies in memory ({plan.cache.parent}). A run during which others took more than 20 % of its "
+        "time is disturbed, and left out where at least half of the runs are quiet. docs/benchmarks.md "
+        "tells what each column is.",
     ]
 
 
 if __name__ == "__main__":
-    os.umask(0o077)
+    # Mounts and servers are taken down then, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     main()

@@ -61,12 +61,17 @@ class DeviceSettings:
 
 @dataclass(frozen=True, slots=True)
 class TransferSettings:
-    """How hard a drive is worked. ``ring_bytes`` is a drive's share of memory."""
+    """How hard a drive is worked. ``ring_bytes`` is a drive's share of memory.
+
+    ``keep_free_bytes`` of the state disk are not used, and a drive may take ``drive_state_bytes`` of it.
+    """
 
     ring_bytes: int = 64 * MEBIBYTE
     block_bytes: int = 4 * MEBIBYTE
     connections: int = 16
     give_up_after_s: float = 60.0
+    keep_free_bytes: int = 256 * MEBIBYTE
+    drive_state_bytes: int = 65_536 * MEBIBYTE
 
     @property
     def slot_count(self) -> int:
@@ -329,7 +334,11 @@ def _bays(table: Any) -> dict[str, str]:
 
 
 def _transfer(table: Mapping[str, Any]) -> TransferSettings:
-    _known(table, "transfer.", {"ring_mib", "block_mib", "connections", "give_up_after_s"})
+    _known(
+        table,
+        "transfer.",
+        {"ring_mib", "block_mib", "connections", "give_up_after_s", "keep_free_mib", "drive_state_mib"},
+    )
     ring = _number(table, "ring_mib", 64, 32, 4096)
     block = _number(table, "block_mib", 4, 1, 64)
     if block * 4 > ring:
@@ -339,6 +348,8 @@ def _transfer(table: Mapping[str, Any]) -> TransferSettings:
         block_bytes=block * MEBIBYTE,
         connections=_number(table, "connections", 16, 1, 256),
         give_up_after_s=float(_number(table, "give_up_after_s", 60, 0, 86_400)),
+        keep_free_bytes=_number(table, "keep_free_mib", 256, 0, 1 << 20) * MEBIBYTE,
+        drive_state_bytes=_number(table, "drive_state_mib", 65_536, 64, 1 << 24) * MEBIBYTE,
     )
 
 

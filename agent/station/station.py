@@ -19,6 +19,7 @@ from agent.devices.source import Device, DeviceSource
 from agent.errors import ConfigInvalid, IngestError, MoveRefused, PolicyError
 from agent.station.expiry import ExpiryWatch
 from agent.station.intake import choose
+from agent.station.leftovers import remove_leftovers
 from agent.station.notify import Notifier
 from agent.station.reload import adopt
 from agent.station.view import View
@@ -84,6 +85,7 @@ class Station:
         """Until ``stop``; then until all visits have ended. SIGHUP means ``reload``."""
         if self._reload is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reload)
+        await self._tidy()
         hints = asyncio.create_task(self._follow_hints())
         async with asyncio.TaskGroup() as group:
             while not self._stopping.is_set():
@@ -93,6 +95,13 @@ class Station:
         hints.cancel()
         with suppress(asyncio.CancelledError):
             await hints
+
+    async def _tidy(self) -> None:
+        """What a killed run left behind."""
+        try:
+            await remove_leftovers(self._catalog, self._settings.state_dir)
+        except IngestError as error:
+            self._log.error("leftovers.kept", error=error.id, detail=error.detail)
 
     @property
     def settings(self) -> Settings:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from agent.catalog.catalog import Catalog
@@ -25,6 +26,7 @@ from agent.transfer.board import Board
 from agent.transfer.events import read_going, read_tally
 from agent.transfer.orders import ReaderOrder, StoreOrder, UploadOrder
 from agent.transfer.pair import Pair
+from agent.transfer.room import check_free, forget_journal
 
 PROGRESS_EVERY_S = 1.0
 MAX_CRASHES = 3
@@ -77,6 +79,8 @@ class Visit:
         """Why the visit ended without a finished drive; None when it is finished or was stopped."""
         self.interrupted = False
         self._cancelled = False
+        self._is_finished = False
+        self._paused_for: str | None = None
         self._credential = settings.store.credential
         """The one in use, which a refusal or ``adopt`` may have renewed."""
         self._caps: CapKeeper | None = None
@@ -110,6 +114,8 @@ class Visit:
     async def run(self) -> None:
         """To the end of the transfer, or until it is stopped."""
         drive = self._job.drive(self._device.serial)
+        if not await self._has_room():
+            return
         await self._begin(drive)
         if self._job.cancel_requested and drive.state is not DriveState.TRANSFERRING:
             await self._finish_cancelled()
@@ -119,6 +125,7 @@ class Visit:
         while not self._stop.is_set():
             try:
                 await self._once()
+                await self._forget()
                 return
             except WorkerLost as error:
                 crashes = 1 if self._has_moved else crashes + 1
@@ -129,13 +136,53 @@ class Visit:
                     await self._fault(error)
                     return
             except Paused as paused:
-                self.log.warning("drive.paused", **_told(paused.error))
+                await self._tell_of_pause(paused.error)
                 if not self._patient:
                     self.outcome = paused.error
                     return
             await self._wait(RETRY_PAUSES_S[min(tries, len(RETRY_PAUSES_S) - 1)] if self._patient else 0.1)
             tries += 1
         self.interrupted = True
+
+    async def _has_room(self) -> bool:
+        """Waits until the state disk has room for a drive to begin; False when that was not to be.
+
+        To cancel one takes none.
+        """
+        while not self._stop.is_set():
+            if self._cancelled or self._job.cancel_requested:
+                return True
+            settings = self._settings
+            try:
+                await asyncio.to_thread(check_free, settings.state_dir, settings.transfer.keep_free_bytes)
+            except StateUnusable as error:
+                await self._tell_of_pause(error)
+                self._watch({"event": "paused", "error": error.id, "detail": error.detail})
+                if not self._patient:
+                    self.outcome = error
+                    return False
+                await self._wait(RETRY_PAUSES_S[-1])
+            else:
+                return True
+        self.interrupted = True
+        return False
+
+    async def _tell_of_pause(self, error: IngestError) -> None:
+        """To the log each time; to the drive's history when it is news, if that can be written at all."""
+        self.log.warning("drive.paused", **_told(error))
+        if error.id == self._paused_for:
+            return
+        self._paused_for = error.id
+        with suppress(StateUnusable):
+            await self._catalog.record_event(
+                "drive.paused", who=WHO, job=self._job.name, serial=self.serial, detail=error.detail
+            )
+
+    async def _forget(self) -> None:
+        """The journal of a finished drive is of no more use: what is known stands in logs and catalog."""
+        if self._is_finished:
+            journal = journal_of(self._settings.state_dir, self._job.name, self.serial)
+            await asyncio.to_thread(forget_journal, journal)
 
     async def _wait(self, seconds: float) -> None:
         try:
@@ -191,6 +238,9 @@ class Visit:
         try:
             self._keep_caps()
             await self._work(reader)
+        except StateUnusable as error:
+            # The catalog cannot be written, as on a full disk: the drive keeps its place.
+            raise Paused(error) from None
         finally:
             self._caps = None
             board.close()
@@ -241,6 +291,8 @@ class Visit:
             connections=settings.transfer.connections,
             block_bytes=settings.transfer.block_bytes,
             give_up_after_s=settings.transfer.give_up_after_s,
+            keep_free_bytes=settings.transfer.keep_free_bytes,
+            most_state_bytes=settings.transfer.drive_state_bytes,
             treatment=job.treatment,
         )
 
@@ -251,6 +303,8 @@ class Visit:
                 self._has_moved = self._has_moved or (
                     self._latest is not None and event["tally"] != self._latest["tally"]
                 )
+                if self._has_moved:
+                    self._paused_for = None
                 self._latest, self._is_written = event, False
                 self._keep_caps()
                 if time.monotonic() - self._last_written >= PROGRESS_EVERY_S:
@@ -342,6 +396,7 @@ class Visit:
             verified=VerifiedCounts(**event["verified"]) if "verified" in event else None,
             going=read_going(event, self._went),
         )
+        self._is_finished = True
         await self._checkup.smart("after")
         if failed_early:
             self.outcome = from_name(event["error"], event["detail"])

@@ -334,7 +334,7 @@ def _lock(path: Path) -> int:
 
 
 def _reopen(path: Path, wanted: Mapping[str, str]) -> sqlite3.Connection | None:
-    """The journal that is there, if it is one and of this drive."""
+    """The journal that is there, if it is one, of this drive, and whole."""
     if not path.exists():
         return None
     db: sqlite3.Connection | None = None
@@ -347,7 +347,8 @@ def _reopen(path: Path, wanted: Mapping[str, str]) -> sqlite3.Connection | None:
         if error.sqlite_errorcode in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR):
             return None
         raise
-    if all(known.get(key) == value for key, value in wanted.items()):
+    # An inventory that was cut short is made anew: let it give its room back at once.
+    if all(known.get(key) == value for key, value in {**wanted, "inventory": "complete"}.items()):
         return db
     db.close()
     return None

@@ -102,7 +102,8 @@ class UploadOrder:
     ``journal`` is a file and ``spool`` a folder of this drive alone; ``board`` is the station's file of
     shared limits (see ``agent.transfer.board``), None: shared with nobody. ``give_up_after_s`` bounds how
     long an unreachable store is waited for before the transfer pauses. ``reader_pid`` is the process that
-    reads, where it is one.
+    reads, where it is one. ``keep_free_bytes`` and ``most_state_bytes`` are of the disk that the journal
+    lies on (see ``agent.transfer.room``).
     """
 
     job: JobName
@@ -124,6 +125,8 @@ class UploadOrder:
     give_up_after_s: float
     treatment: Treatment = AS_USUAL
     board: Path | None = None
+    keep_free_bytes: int = 0
+    most_state_bytes: int | None = None
     reader_pid: int | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -148,6 +151,8 @@ class UploadOrder:
             "give_up_after_s": self.give_up_after_s,
             "treatment": self.treatment.to_json(),
             "board": str(self.board) if self.board else None,
+            "keep_free_bytes": self.keep_free_bytes,
+            "most_state_bytes": self.most_state_bytes,
             "reader_pid": self.reader_pid,
         }
 
@@ -174,5 +179,7 @@ class UploadOrder:
             give_up_after_s=value["give_up_after_s"],
             treatment=Treatment.from_json(value["treatment"]),
             board=Path(value["board"]) if value["board"] else None,
+            keep_free_bytes=value["keep_free_bytes"],
+            most_state_bytes=value["most_state_bytes"],
             reader_pid=value["reader_pid"],
         )

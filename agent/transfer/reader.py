@@ -97,6 +97,7 @@ class Reader:
                 "is": "opened",
                 "volume": f"{opened.ntfs.serial:016X}",
                 "size": opened.source.size_bytes,
+                "records": opened.ntfs.record_count,
                 "label": opened.ntfs.label,
                 "dirty": opened.ntfs.is_dirty,
                 "hibernated": opened.ntfs.is_hibernated,

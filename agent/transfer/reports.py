@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from agent.blobs.crc64 import crc64
 from agent.blobs.store import BlobStore
+from agent.errors import StateUnusable
 from agent.formats.drivelog import DriveLogWriter, LogKind
 from agent.formats.lognames import ReportKind, log_blob_name
 from agent.formats.manifest_values import HashedPath
@@ -51,10 +52,14 @@ class Reporter:
         block_bytes: int,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """Raises StateUnusable when the spool cannot be made."""
         self._job, self._serial, self._container, self._spool = job, serial, container, spool
         self._block_bytes = block_bytes
         self._now = now
-        spool.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            spool.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise StateUnusable(f"the log spool {spool} cannot be made: {error.strerror}") from None
 
     def log(self, kind: ReportKind, journal: Journal | None, status: DriveStatus) -> Report:
         """An error or verbose log; ``journal`` None when the drive failed before it had any blobs."""
@@ -93,11 +98,16 @@ class Reporter:
         blob = BlobName.of(self._container, name)
         path = self._spool / blob.path.rpartition("/")[2]
         unfinished = path.with_name(path.name + ".part")
-        with unfinished.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.rename(path)
+        try:
+            with unfinished.open("wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.rename(path)
+        except OSError:
+            # What is no log yet must not keep the room that the next try needs.
+            unfinished.unlink(missing_ok=True)
+            raise
         return Report(kind, path, blob)
 
     def _records(self, journal: Journal, kind: ReportKind) -> Iterator[BlobRecord]:

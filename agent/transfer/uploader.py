@@ -48,6 +48,8 @@ from agent.transfer.patience import Patience, Renewal
 from agent.transfer.renewal import StationRenewal
 from agent.transfer.reports import Report, Reporter, upload
 from agent.transfer.ring import Ring, SlotPool
+from agent.transfer.room import Room, is_full, needed_bytes
+from agent.transfer.room_watch import minding
 from agent.transfer.sender import Sender
 from agent.transfer.sides import read_side_files
 from agent.transfer.speed import Speed
@@ -91,6 +93,8 @@ class Uploader:
         self._journal: Journal | None = None
         self._books: Books | None = None
         self._mapfile, self._lost = "", list[str]()
+        self._room = Room(order.journal, order.keep_free_bytes, order.most_state_bytes)
+        self._no_room: StateUnusable | None = None
 
     def command(self, word: str) -> None:
         """``stop`` or ``cancel``."""
@@ -107,10 +111,15 @@ class Uploader:
             await self._end_with(self._unusable(error))
         finally:
             self._pace.close()
+            self._room.close()
             if self._journal is not None:
                 self._journal.close()
 
     def _unusable(self, error: Exception) -> StateUnusable:
+        if is_full(error):
+            return StateUnusable(
+                f"the state disk is full ({error}): free space there; the drive goes on by itself"
+            )
         if self._journal is None or not is_damage(error):
             return StateUnusable(f"the journal or the log spool cannot be written: {error}")
         self._journal.set_aside()
@@ -125,9 +134,13 @@ class Uploader:
             self._tell("opened", **{key: opened.get(key) for key in _OPENED})
             volume = str(opened.get("volume"))[:16]
             journal = self._journal = await asyncio.to_thread(self._open_journal, volume)
-            if await self._unless_stopped(self._prepare(journal)):
-                await self._move(journal, volume, _size(opened))
-                await self._look_for_bad_sectors(journal)
+            await asyncio.to_thread(self._room.claim, self._needed_bytes(opened))
+            async with minding(self._room, self._pause_for_room):
+                if await self._unless_stopped(self._prepare(journal)):
+                    await self._move(journal, volume, _number(opened, "size"))
+                    await self._look_for_bad_sectors(journal)
+        if self._no_room is not None and not self._cancelled:
+            raise self._no_room
         if self._cancelled:
             await asyncio.to_thread(
                 journal.close_pending, ItemState.SKIPPED, BlobStatus.FAILED, "the job was cancelled"
@@ -136,6 +149,15 @@ class Uploader:
             self._tell("interrupted")
             return
         await self._finish(journal)
+
+    def _needed_bytes(self, opened: Message) -> int:
+        listed_bytes = 0 if self._order.manifest_file is None else _number(opened, "size")
+        is_verbose = self._order.log_level is LogLevel.VERBOSE
+        return needed_bytes(_number(opened, "records"), verbose=is_verbose, listed_bytes=listed_bytes)
+
+    def _pause_for_room(self, error: StateUnusable) -> None:
+        self._no_room = error
+        self.stop.set()
 
     async def _prepare(self, journal: Journal) -> None:
         if not journal.is_complete:
@@ -208,6 +230,9 @@ class Uploader:
             stop=self.stop,
             treatment=order.treatment,
         )
+        if self._is_resume:
+            # What the journal missed at the end of the life before is asked for and not sent again.
+            mover.recognition.found()
         gauging = asyncio.create_task(self._gauge.keep())
         keeper = asyncio.create_task(books.keep())
         keeper.add_done_callback(self._stop_if_failed)
@@ -339,11 +364,11 @@ class Uploader:
 _OPENED = ("volume", "label", "dirty", "hibernated", "choice", "protection", "confinement")
 
 
-def _size(opened: Message) -> int:
-    size = opened.get("size")
-    if not isinstance(size, int) or size < 0:
-        raise WorkerLost("the reader opened a volume of no size")
-    return size
+def _number(opened: Message, what: str) -> int:
+    number = opened.get(what)
+    if not isinstance(number, int) or not 0 <= number < 1 << 63:
+        raise WorkerLost(f"the reader opened a volume of no {what}")
+    return number
 
 
 def _ends_the_drive(error: IngestError) -> bool:

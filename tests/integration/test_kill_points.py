@@ -11,7 +11,6 @@ import hashlib
 import os
 import re
 import shutil
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -37,6 +36,7 @@ from fixtures.disk import demo_disk
 from fixtures.images import demo_facts
 from tests.kit import killing
 from tests.kit.counting_proxy import CountingProxy
+from tests.kit.journals import done_blobs
 
 FACTS = demo_facts()
 JOB = "box"
@@ -225,14 +225,7 @@ def _done(place: Place) -> set[str]:
     """Blobs that the journal has as done."""
     found: set[str] = set()
     for path in place.state.glob("journals/*/*.sqlite"):
-        db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        try:
-            rows = db.execute("SELECT final_blob FROM item WHERE state = 'done'").fetchall()
-        except sqlite3.Error:
-            rows = []
-        finally:
-            db.close()
-        found |= {blob.decode() for (blob,) in rows}
+        found |= done_blobs(path)
     return found
 
 

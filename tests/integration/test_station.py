@@ -6,7 +6,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from agent.model.job import Destination, Drive, DriveSpec, JobSpec
 from agent.model.states import DriveEvent, DriveState, JobState
 from agent.station import station as station_module
 from agent.station import visit as visit_module
+from agent.station.places import journal_of
 from agent.station.station import Station
+from agent.transfer import room as room_module
 from agent.transfer.pair import Pair
 from tests.kit import images
 from tests.kit.log import KeptLog
@@ -246,3 +248,68 @@ async def test_workers_that_die_again_and_again_fault_the_drive_until_it_is_reso
         assert (await bench.catalog.job(JOB)).state is JobState.FAULTED
         await bench.catalog.move_drive(JOB, SerialNumber.parse("S1"), DriveEvent.RESOLVE, who="test")
         await bench.until(_is(DriveState.COMPLETED), "S1")
+
+
+async def test_no_drive_is_begun_while_the_state_disk_has_no_room_and_then_it_is(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(visit_module, "RETRY_PAUSES_S", (0.1,))
+    with monkeypatch.context() as full:
+        full.setattr(room_module, "free_bytes", lambda folder: 100 << 20)
+        await bench.file_job("S1")
+        async with bench.running():
+            bench.source.plug("3", bench.image, "S1")
+            await bench.until_logged("drive.paused", 2)
+            assert (await bench.drive("S1")).state is DriveState.SPECIFIED
+            (told, *_) = bench.log.named("drive.paused")
+            assert told["side"] == "station"
+            assert told["detail"].startswith(
+                "the state disk has 100 MiB left, and 256 MiB are kept free there: free space, or lower"
+            )
+            full.undo()
+            await bench.until(_is(DriveState.COMPLETED), "S1")
+    assert [event.what for event in await bench.catalog.history(JOB)].count("drive.paused") == 1
+
+
+async def test_a_drive_that_needs_more_room_than_one_may_take_waits_for_its_settings(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(visit_module, "RETRY_PAUSES_S", (0.1,))
+    few = replace(bench.settings, transfer=replace(bench.settings.transfer, drive_state_bytes=1 << 20))
+    station = Station(bench.catalog, bench.source, few, bench.log, reload=lambda: bench.settings)
+    await bench.file_job("S1")
+    bench.source.plug("3", bench.image, "S1")
+    task = asyncio.create_task(station.run())
+    await bench.until_logged("drive.paused")
+    (told, *_) = bench.log.named("drive.paused")
+    assert "a drive may take 1 MiB there: raise transfer.drive_state_mib" in told["detail"]
+    station.reload()
+    await bench.until(_is(DriveState.COMPLETED), "S1")
+    station.stop()
+    await task
+
+
+async def test_the_journal_of_a_finished_drive_is_removed(bench: Bench) -> None:
+    await bench.file_job("S1")
+    journals = bench.settings.state_dir / "journals"
+    async with bench.running():
+        bench.source.plug("3", bench.image, "S1")
+        await bench.until(_is(DriveState.COMPLETED), "S1")
+    assert [path.name for path in journals.rglob("*") if path.is_file()] == ["room.lock"]
+
+
+async def test_a_journal_that_a_killed_station_left_of_a_finished_drive_is_removed_at_the_start(
+    bench: Bench,
+) -> None:
+    await bench.file_job("S1", "S2")
+    async with bench.running():
+        bench.source.plug("3", bench.image, "S1")
+        await bench.until(_is(DriveState.COMPLETED), "S1")
+    left, needed = (journal_of(bench.settings.state_dir, JOB, SerialNumber.parse(s)) for s in ("S1", "S2"))
+    for journal in (left, needed):
+        journal.write_bytes(b"as it was")
+    async with bench.running():
+        async with asyncio.timeout(WAIT_S):
+            while left.exists():  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert needed.exists()

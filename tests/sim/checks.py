@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from agent.formats.log_values import LogEntry
 from agent.formats.logreader import read_log
 from agent.model.blobs import BlobName
+from tests.kit.journals import done_blobs
 from tests.sim.drive import SimDrive, kind_of
 from tests.sim.world import Run, World
 
@@ -177,11 +178,4 @@ def _done(world: World) -> set[str]:
     if not world.journal:
         return set()
     with _journal(world) as path:
-        db = sqlite3.connect(path)
-        try:
-            rows = db.execute("SELECT final_blob FROM item WHERE state = 'done'").fetchall()
-        except sqlite3.OperationalError:
-            return set()
-        finally:
-            db.close()
-        return {blob.decode() for (blob,) in rows}
+        return done_blobs(path, mode="rw")

@@ -61,6 +61,11 @@ class NtfsVolume:
         """
         return cls(source)
 
+    @property
+    def record_count(self) -> int:
+        """Records of $MFT, in use or not: no volume has more files."""
+        return self._table.record_count
+
     @cached_property
     def is_hibernated(self) -> bool:
         """Whether a Windows that sleeps, or was shut down by fast startup, still counts on this volume.

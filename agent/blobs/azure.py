@@ -24,11 +24,13 @@ from agent.blobs.crc64 import crc64 as crc64_of
 from agent.blobs.crc64 import header
 from agent.blobs.entra import Tokens
 from agent.blobs.store import Body, NewBlob, Replace
-from agent.blobs.traffic import Traffic
+from agent.blobs.traffic import Traffic, added
 from agent.blobs.wire.answer import Answer
-from agent.blobs.wire.dial import Route, dial, tls_context
+from agent.blobs.wire.connection import Request
+from agent.blobs.wire.dial import Route, connected, dial, tls_context
 from agent.blobs.wire.heads import CRC64_HEADER, Heads, block_list
-from agent.blobs.wire.pool import Pool, Request
+from agent.blobs.wire.lines import Lines
+from agent.blobs.wire.pool import Pool
 from agent.blobs.wire.trouble import WireTrouble
 from agent.errors import BlobRequestFailed, ChecksumMismatch, IngestError
 from agent.model.blobs import BlobAttributes, BlobName
@@ -50,12 +52,13 @@ class AzureBlobStore(SdkBlobStore):
         service: BlobServiceClient,
         heads: Heads,
         pool: Pool,
+        lines: Lines,
         tokens: Tokens | None = None,
     ) -> None:
         """Use ``connect``."""
         super().__init__(account, service, tokens)
         self._heads = heads
-        self._pool = pool
+        self._pool, self._lines = pool, lines
 
     @classmethod
     def connect(
@@ -87,7 +90,9 @@ class AzureBlobStore(SdkBlobStore):
         )
         heads = Heads(account, right, route, API_VERSION)
         pool = Pool(lambda: dial(route, connect_timeout_s), connections, read_timeout_s)
-        return cls(account, service, heads, pool, credential if isinstance(credential, Tokens) else None)
+        lines = Lines(lambda: connected(route, connect_timeout_s))
+        tokens = credential if isinstance(credential, Tokens) else None
+        return cls(account, service, heads, pool, lines, tokens)
 
     async def put_blob(
         self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes, *, replace: Replace
@@ -108,10 +113,10 @@ class AzureBlobStore(SdkBlobStore):
             _check_echo(name, answer, checksum)
 
     async def put_blobs(self, blobs: Sequence[NewBlob], is_wanted: Callable[[], bool]) -> int:
-        """Over one connection; the first one with an MD5 of its own is left to ``put_blob``."""
+        """Over one connection, which the event loop serves; the first with an MD5 is left to ``put_blob``."""
         try:
             await self._authorize()
-            answers = await self._pool.ask_each(self._puts(blobs, is_wanted))
+            answers = await self._lines.ask_each(self._puts(blobs, is_wanted))
         except (IngestError, WireTrouble):
             return 0
         for number, answer in enumerate(answers):
@@ -160,10 +165,11 @@ class AzureBlobStore(SdkBlobStore):
 
     def traffic(self) -> Traffic:
         """See ``agent.blobs.traffic``; of the writes."""
-        return self._pool.traffic()
+        return added(self._pool.traffic(), self._lines.traffic())
 
     async def close(self) -> None:
         """Let go of connections. Idempotent."""
+        self._lines.close()
         await self._pool.close()
         await super().close()
 

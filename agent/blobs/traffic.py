@@ -21,6 +21,17 @@ class Traffic(NamedTuple):
     round_trip_s: float
 
 
+def added(first: Traffic, second: Traffic) -> Traffic:
+    """Of two ways to one service."""
+    return Traffic(
+        first.computing + second.computing,
+        first.travelling + second.travelling,
+        first.awaiting + second.awaiting,
+        first.ended + second.ended,
+        min(filter(None, (first.round_trip_s, second.round_trip_s)), default=0.0),
+    )
+
+
 def traffic_of(store: object) -> Traffic | None:
     """What a store that has ``traffic`` tells, else None. To be asked some times a second."""
     tell: Callable[[], Traffic | None] | None = getattr(store, "traffic", None)

@@ -12,7 +12,7 @@ from agent.blobs.store import Body
 from agent.errors import LeasePresent
 from agent.model.blobs import BlobName
 from agent.model.codes import BlobType, ChunkStatus
-from agent.transfer.hashing import WholeCrc, WholeHash
+from agent.transfer.hashing import INLINE_BYTES, WholeCrc, WholeHash
 from agent.transfer.items import Item, Piece, block_id, ids_tell_content
 from agent.transfer.link import Trouble
 from agent.transfer.ring import SlotPool
@@ -128,10 +128,11 @@ class Work:
 
     @property
     def is_plain(self) -> bool:
-        """Whether one request makes the blob, and nothing is asked of the file but to be there unchanged."""
+        """Whether one small request makes the blob, and all that is asked is that it is there unchanged."""
         check = self.check
         return (
             self.is_whole
+            and self.item.length <= INLINE_BYTES
             and not self.faults
             and not check.hashes
             and not check.is_read_back

@@ -1,4 +1,4 @@
-"""The drives that many of these tests ingest."""
+"""The drives that many of these tests ingest, and the certificates of servers that some of them talk to."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.certificates import Certificates, make
 from tests.kit import images
 from tests.kit.transfer import Drive
 
@@ -32,3 +33,26 @@ def by_manifest(demo_image: Path, tmp_path: Path) -> Drive:
         manifest_hash=FACTS["manifest_md5"],
         destination=None,
     )
+
+
+@pytest.fixture
+def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(params=["plain", "tls"])
+def tls(
+    request: pytest.FixtureRequest, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> Certificates | None:
+    """For what is to hold on both ways."""
+    if request.param == "plain":
+        return None
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
+    return certificates

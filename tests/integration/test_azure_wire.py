@@ -28,37 +28,15 @@ from agent.errors import (
 )
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.secrets import Secret
-from fixtures.certificates import Certificates, make
+from fixtures.certificates import Certificates
 from tests.kit.wire import CREATED, PATIENCE_S, Peer, Request, Script, serving, taking, tunnel
 
 CANARY = "CanaryCanaryCanary"
 SAS = f"sv=2024-11-04&sr=c&sp=rwc&sig={CANARY}%3D"
 NAME = BlobName.parse("container/folder/blob.bin")
+pytestmark = pytest.mark.usefixtures("_no_proxies")
 LARGE_BYTES = 32 << 20
 """More than any socket buffer takes."""
-
-
-@pytest.fixture(autouse=True)
-def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return make(tmp_path_factory.mktemp("certificates"))
-
-
-@pytest.fixture(params=["plain", "tls"])
-def tls(
-    request: pytest.FixtureRequest, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
-) -> Certificates | None:
-    """For what is to hold on both ways."""
-    if request.param == "plain":
-        return None
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
-    return certificates
 
 
 @asynccontextmanager

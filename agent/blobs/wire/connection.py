@@ -10,11 +10,11 @@ from __future__ import annotations
 import select
 import socket
 import ssl
-import struct
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from agent.blobs.wire.answer import RECEIVE_BYTES, Answer, Incoming
+from agent.blobs.wire.tcp_info import acked_bytes, line
 from agent.blobs.wire.trouble import BadAnswer, NoAnswer, why
 
 WINDOW_BYTES = 512 << 10
@@ -27,19 +27,8 @@ JOIN_BYTES = 32 << 10
 """Over TLS, up to here one record and one system call are cheaper than no copy."""
 
 
-_TCP_INFO_BYTES = 152
-_BYTES_ACKED = struct.Struct("=Q")
-_BYTES_ACKED_AT = 120
-"""Of struct tcp_info (linux/tcp.h): tcpi_bytes_acked."""
-_UNACKED = struct.Struct("=I")
-_UNACKED_AT = 24
-"""tcpi_unacked, in segments."""
-_UNSENT_AND_ROUND_TRIP = struct.Struct("=II")
-_UNSENT_AND_ROUND_TRIP_AT = 144
-"""tcpi_notsent_bytes and tcpi_min_rtt, the latter in µs."""
-_LAST_SEGMENTS = 2
-"""A receiver may hold back its word of the last ones until it has something to say."""
-_UNKNOWN = 0xFFFFFFFF
+Request = tuple[bytes, Sequence[memoryview]]
+"""Head and body."""
 
 
 class Connection:
@@ -85,25 +74,11 @@ class Connection:
 
     def acked_bytes(self) -> int:
         """How much of all that was ever sent has arrived."""
-        try:
-            info = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
-        except OSError:
-            return 0
-        acked: int = _BYTES_ACKED.unpack_from(info, _BYTES_ACKED_AT)[0]
-        return acked
+        return acked_bytes(self._sock)
 
     def line(self) -> tuple[bool, float]:
-        """Whether bytes are on their way that did not arrive, and the shortest round trip seen, in s."""
-        try:
-            info = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
-        except OSError:
-            return False, 0.0
-        if len(info) < _TCP_INFO_BYTES:
-            return False, 0.0
-        unacked = _UNACKED.unpack_from(info, _UNACKED_AT)[0]
-        unsent, round_trip_us = _UNSENT_AND_ROUND_TRIP.unpack_from(info, _UNSENT_AND_ROUND_TRIP_AT)
-        round_trip_s = round_trip_us / 1e6 if round_trip_us < _UNKNOWN else 0.0
-        return unsent > 0 or unacked > _LAST_SEGMENTS, round_trip_s
+        """See ``agent.blobs.wire.tcp_info.line``."""
+        return line(self._sock)
 
     def cut(self, reason: str) -> None:
         """End at once whatever is under way on it; what has arrived can still be read."""

@@ -92,6 +92,11 @@ def tls_context() -> ssl.SSLContext:
 
 def dial(route: Route, timeout_s: float) -> Connection:
     """A connection to the service. Raises NoAnswer and BadAnswer."""
+    return Connection(connected(route, timeout_s))
+
+
+def connected(route: Route, timeout_s: float) -> socket.socket:
+    """A socket to the service that blocks without timeout. Raises as ``dial``."""
     deadline = time.monotonic() + timeout_s
     try:
         sock = _connected(route, deadline)
@@ -101,7 +106,7 @@ def dial(route: Route, timeout_s: float) -> Connection:
         at = f"proxy {route.proxy.host}:{route.proxy.port}: " if route.proxy else ""
         raise NoAnswer(at + why(trouble)) from None
     sock.settimeout(None)
-    return Connection(sock)
+    return sock
 
 
 def _connected(route: Route, deadline: float) -> socket.socket:

@@ -11,7 +11,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 
@@ -20,40 +20,33 @@ from agent.blobs.wire.answer import Answer
 from agent.blobs.wire.connection import Connection
 from agent.blobs.wire.trouble import NoAnswer, WireTrouble
 
-Request = tuple[bytes, Sequence[memoryview]]
-"""Head and body."""
-
 LONGEST_TICK_S = 1.0
 JOIN_TIMEOUT_S = 5.0
-FIRST_FAILURE = 300
-"""Of the statuses of HTTP."""
 
 
 class _Job:
-    """Requests that one thread makes one after the other, and what became of them.
+    """A request and what became of it.
 
-    ``connection`` is the one that a thread sends by, and None before and after; it and
-    ``is_dropped`` change under the pool's lock. Without a connection nobody reads from a body.
+    ``connection`` is the one that a thread sends it by, and None before and after; it and
+    ``is_dropped`` change under the pool's lock. Without a connection nobody reads from ``body``.
     ``moved_at`` is when ``acked_bytes`` was last seen to change.
     """
 
     __slots__ = (
         "acked_bytes",
-        "answers",
+        "body",
         "connection",
         "future",
+        "head",
         "is_dropped",
         "is_over",
         "moved_at",
-        "requests",
-        "trouble",
+        "outcome",
     )
 
-    def __init__(self, requests: Iterable[Request], future: asyncio.Future[None]) -> None:
-        self.requests, self.future = requests, future
-        self.answers: list[Answer] = []
-        self.trouble: Exception = NoAnswer("the store was closed")
-        """What ended the last one, if it has no answer."""
+    def __init__(self, head: bytes, body: Sequence[memoryview], future: asyncio.Future[None]) -> None:
+        self.head, self.body, self.future = head, body, future
+        self.outcome: Answer | Exception = NoAnswer("the store was closed")
         self.connection: Connection | None = None
         self.is_dropped = self.is_over = False
         self.acked_bytes, self.moved_at = -1, 0.0
@@ -95,28 +88,11 @@ class Pool:
 
         When it ends, by its end or by cancellation, no thread reads from ``body`` any more.
         """
-        job = await self._done_by_a_thread([(head, body)])
-        if job.answers:
-            return job.answers[0]
-        raise job.trouble
-
-    async def ask_each(self, requests: Iterable[Request]) -> list[Answer]:
-        """The answers to requests that are made one after the other, in a thread, as ``requests`` gives them.
-
-        It ends with the first answer that is no success, and before the first request that gets none.
-        Bodies are as in ``ask``.
-        """
-        job = await self._done_by_a_thread(requests)
-        if not isinstance(job.trouble, WireTrouble):
-            raise job.trouble
-        return job.answers
-
-    async def _done_by_a_thread(self, requests: Iterable[Request]) -> _Job:
         if self._is_closed:
             raise NoAnswer("the store was closed")
         if self._open_jobs >= len(self._threads) < self._limit:
             self._hire()
-        job = _Job(requests, self._loop.create_future())
+        job = _Job(head, body, self._loop.create_future())
         self._open_jobs += 1
         if self._watch is None:
             self._watch = self._loop.call_later(self._tick_s, self._cut_stalled)
@@ -126,7 +102,9 @@ class Pool:
         except asyncio.CancelledError:
             await self._drop(job)
             raise
-        return job
+        if isinstance(job.outcome, Answer):
+            return job.outcome
+        raise job.outcome
 
     async def close(self) -> None:
         """Cut what is under way, and end the threads. Idempotent."""
@@ -197,7 +175,7 @@ class Pool:
         with self._lock:
             job.is_dropped = True
             if job.connection is None:
-                job.requests = ()
+                job.body = ()
                 return
             job.connection.cut("cancelled")
         while not job.is_over:
@@ -233,25 +211,20 @@ class Pool:
         if connection is not None and connection.is_stale():
             connection.close()
             connection = None
-        request: Request | None = None
         try:
-            for request in job.requests:
-                is_done = False
-                while not (is_done or job.is_dropped or self._is_closed):
-                    if connection is None:
-                        connection = self._dialled()
-                    is_done = self._try(job, request, connection)
-                    if not is_done or connection.is_spent:
-                        connection.close()
-                        connection = None
-                if not is_done or job.answers[-1].status >= FIRST_FAILURE:
+            while not (job.is_dropped or self._is_closed):
+                if connection is None:
+                    connection = self._dialled()
+                if self._try(job, connection):
                     break
+                connection.close()
+                connection = None
         except WireTrouble as trouble:
             # A new one: what leads to the trouble holds frames, and they hold views of the body.
-            job.trouble = type(trouble)(trouble.why)
+            job.outcome = type(trouble)(trouble.why)
         except Exception as bug:  # noqa: BLE001 - it is raised where the request was made
-            job.trouble = bug.with_traceback(None)
-        job.requests, request = (), None
+            job.outcome = bug.with_traceback(None)
+        job.body = ()
         if connection is not None and connection.is_spent:
             connection.close()
             return None
@@ -266,17 +239,17 @@ class Pool:
             with self._lock:
                 self._dialling -= 1
 
-    def _try(self, job: _Job, request: Request, connection: Connection) -> bool:
-        """One exchange; False when it is to be repeated on another connection, or was not wanted any more.
+    def _try(self, job: _Job, connection: Connection) -> bool:
+        """One exchange; False when it is to be repeated on another connection.
 
-        It is to be repeated when the service had closed this one while it was idle. All that is sent
-        here may be done twice: by its ids, by its place, or by If-None-Match.
+        That is so when the service had closed this one while it was idle. All that is sent here
+        may be done twice: by its ids, by its place, or by If-None-Match.
         """
         if not self._claim(job, connection):
-            return False
+            return True
         was_fresh = connection.is_fresh
         try:
-            job.answers.append(connection.exchange(*request))
+            job.outcome = connection.exchange(job.head, job.body)
         except NoAnswer:
             if was_fresh or connection.is_cut:
                 raise

@@ -16,12 +16,15 @@ import agent
 from agent.cli.context import print_json
 from agent.errors import ConfigInvalid, StateUnusable
 
-COMMAND = "/usr/bin/ingest-agent"
-"""As the shipped unit has it."""
+COMMAND, PYTHON = "/usr/bin/ingest-agent", "/usr/bin/python3"
+"""As the shipped files have them."""
 
-CONFIGURATION = "agent.toml"
+CONFIGURATION, PROGRAM = "agent.toml", "smartctl"
 PLACES = {
     "drive-ingest-agent.service": "usr/lib/systemd/system/drive-ingest-agent.service",
+    "drive-ingest-smart.socket": "usr/lib/systemd/system/drive-ingest-smart.socket",
+    "drive-ingest-smart@.service": "usr/lib/systemd/system/drive-ingest-smart@.service",
+    PROGRAM: "usr/lib/drive-ingest-agent/smartctl",
     "drive-ingest-agent.sysusers": "usr/lib/sysusers.d/drive-ingest-agent.conf",
     "drive-ingest-agent.tmpfiles": "usr/lib/tmpfiles.d/drive-ingest-agent.conf",
     "60-drive-ingest.rules": "usr/lib/udev/rules.d/60-drive-ingest.rules",
@@ -85,8 +88,9 @@ def install(root: Path, command: str) -> Iterator[Placed]:
         if not file.is_file():
             raise StateUnusable(f"{file} is missing: this installation is not whole")
         data = file.read_bytes().replace(f"={COMMAND} ".encode(), f"={command} ".encode())
+        data = data.replace(f"#!{PYTHON} ".encode(), f"#!{Path(command).with_name('python3')} ".encode())
         try:
-            yield _settings(root / place, data) if name == CONFIGURATION else _ours(root / place, data)
+            yield _placed(name, root / place, data)
         except OSError as error:
             raise StateUnusable(f"{root / place} cannot be placed: {error.strerror}") from None
 
@@ -115,6 +119,12 @@ def _command(prefix: str | None) -> str:
     return command
 
 
+def _placed(name: str, path: Path, data: bytes) -> Placed:
+    if name == CONFIGURATION:
+        return _settings(path, data)
+    return _ours(path, data, 0o755 if name == PROGRAM else 0o644)
+
+
 def _settings(path: Path, data: bytes) -> Placed:
     if not path.exists():
         return _ours(path, data)
@@ -126,24 +136,24 @@ def _settings(path: Path, data: bytes) -> Placed:
     return Placed(path, "kept")
 
 
-def _ours(path: Path, data: bytes) -> Placed:
+def _ours(path: Path, data: bytes, mode: int = 0o644) -> Placed:
     if not path.exists():
-        _write(path, data)
+        _write(path, data, mode)
         return Placed(path, "placed")
     if path.read_bytes() == data:
         return Placed(path, "unchanged")
-    _write(path, data)
+    _write(path, data, mode)
     return Placed(path, "replaced")
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes, mode: int = 0o644) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
-            os.fchmod(file.fileno(), 0o644)
+            os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         os.replace(name, path)
     except OSError:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import ANY
 
 import pytest
 from click.testing import CliRunner
@@ -168,6 +169,47 @@ def _get(where: Path, path: str) -> str:
         asking.connect(str(where))
         asking.sendall(f"GET /{path} HTTP/1.1\r\nHost: station\r\n\r\n".encode())
         return b"".join(iter(lambda: asking.recv(65_536), b"")).decode()
+
+
+FAKE_SMARTCTL = """#!/bin/sh
+echo "asked: $*"
+grep CapEff /proc/self/status
+id -u
+"""
+
+
+def test_the_stations_smartctl_asks_one_question_with_a_right_that_the_station_lacks(
+    running: Station,
+) -> None:
+    running.inside.write("/usr/local/sbin/smartctl", FAKE_SMARTCTL, 0o755)
+    python, _, _ = kit.python()
+    running.inside.run("ln", "-sf", python, "/opt/ingest/bin/python3")
+
+    def ask(*arguments: str) -> list[str]:
+        asking = ("runuser", "-u", "drive-ingest", "--", "/usr/lib/drive-ingest-agent/smartctl", *arguments)
+        return running.inside.run(*asking).splitlines()
+
+    asked, capabilities, user = ask("--anything", "/dev/sdb")
+    assert asked == "asked: --json=c --info --health --attributes /dev/sdb"
+    assert int(capabilities.split()[1], 16) == 1 << 17
+    assert user not in ("0", running.inside.run("id", "-u", "drive-ingest").strip())
+    for other in (
+        "/dev/sdb; id",
+        "/dev/../etc/shadow",
+        "--scan",
+        "/dev/sda1",
+        "",
+        "/dev/sd?",
+        "/dev/sdb\n-x",
+    ):
+        assert ask(other) == ([] if "\n" not in other else [asked, capabilities, ANY])
+
+
+def test_nobody_else_may_ask(running: Station) -> None:
+    said = running.inside.run(
+        "runuser", "-u", "nobody", "--", "/usr/lib/drive-ingest-agent/smartctl", "/dev/sdb", check=False
+    )
+    assert "Permission denied" in said
 
 
 def test_an_operator_needs_no_credential_of_the_store(running: Station) -> None:

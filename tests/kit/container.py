@@ -72,6 +72,7 @@ def booted(folder: Path, binds: Mapping[Path, str]) -> Iterator[Container]:
         "--keep-unit",
         "--console=pipe",
         f"--system-call-filter={_MORE_CALLS}",
+        "--capability=CAP_SYS_RAWIO",
         *(f"--bind-ro={source}:{target}" for source, target in binds.items()),
         "--boot",
         "--",

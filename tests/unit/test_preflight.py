@@ -97,7 +97,9 @@ def test_smartctl_without_the_right_to_ask_is_a_warning(
     monkeypatch.setenv("PATH", str(tmp_path))
     _program(tmp_path, """echo '{"smartctl":{"version":[7,4]}}'""")
     monkeypatch.setattr(machine_module, "_has_capability", lambda number: False)
-    _is(Machine().smartctl(), Outcome.WARNING, "CAP_SYS_RAWIO")
+    _is(Machine(tmp_path).smartctl(), Outcome.WARNING, "CAP_SYS_RAWIO")
+    _put(tmp_path / machine_module.SMART_SOCKET)
+    _is(Machine(tmp_path).smartctl(), Outcome.PASSED, "asked through")
 
 
 @pytest.mark.parametrize(

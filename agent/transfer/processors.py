@@ -1,27 +1,33 @@
 """How much of the processors a process wants: what its threads use, and what they wait for in a queue.
 
 Source: ``/proc/PID/task/TID/schedstat`` (Documentation/scheduler/sched-stats.rst): nanoseconds on a
-processor, nanoseconds runnable and not on one, time slices.
+processor, nanoseconds runnable and not on one, time slices. A process that may not be traced, as the
+reader, is not to be seen there under ``ProtectProc=invisible``: of such a one the CPU clock is known to all
+(clock_getcpuclockid(3)), and not what it waits for.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
+
+_CPU_CLOCK = 2
+"""CPUCLOCK_SCHED, of a whole process (include/linux/posix-timers_types.h)."""
 
 Wanted = dict[int, int]
 """Nanoseconds by threads, since each began."""
 
 
 def wanted_by(pid: int) -> Wanted:
-    """Of all threads of the process; none when it is gone, or may not be looked at."""
+    """Of all threads of the process, or of the process as one; none when it is gone."""
     tasks = Path("/proc") / str(pid) / "task"
     wanted: Wanted = {}
     try:
         names = os.listdir(tasks)
     except OSError:
-        return wanted
+        return used_by(pid)
     for name in names:
         try:
             used, waited, _ = (tasks / name / "schedstat").read_text("ascii").split()
@@ -29,6 +35,14 @@ def wanted_by(pid: int) -> Wanted:
         except (OSError, ValueError):
             continue
     return wanted
+
+
+def used_by(pid: int) -> Wanted:
+    """As ``wanted_by``, without what is waited for."""
+    try:
+        return {pid: time.clock_gettime_ns(~pid << 3 | _CPU_CLOCK)}
+    except OSError:
+        return {}
 
 
 class Demand:

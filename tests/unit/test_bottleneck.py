@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.transfer.bottleneck import FEWEST, WINDOW, Bottleneck, Limit, Look, divided, shared_out
-from agent.transfer.processors import Demand, Wanted, wanted_by
+from agent.transfer.processors import Demand, Wanted, used_by, wanted_by
 
 C = 16
 DRIVE = Look(fills=8, requests=0, connections=C)
@@ -164,6 +165,12 @@ def test_a_thread_that_computes_wants_a_core_and_one_that_sleeps_wants_none() ->
         spinning.join()
         sleeping.join()
     assert after[sleeping.native_id or 0] - before[sleeping.native_id or 0] < 10**8
+
+
+def test_of_a_process_that_is_not_to_be_seen_its_cpu_time_is_known() -> None:
+    before = time.process_time_ns()
+    (used,) = used_by(os.getpid()).values()
+    assert before <= used <= time.process_time_ns()
 
 
 def test_of_a_process_that_is_gone_nothing_is_known() -> None:

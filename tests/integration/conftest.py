@@ -49,7 +49,10 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture(params=["plain", "tls"])
 def tls(
-    request: pytest.FixtureRequest, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    _no_proxies: None,
+    certificates: Certificates,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Certificates | None:
     """For what is to hold on both ways."""
     if request.param == "plain":

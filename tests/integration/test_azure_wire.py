@@ -599,7 +599,7 @@ async def test_a_file_of_authorities_that_cannot_be_read_is_a_setting_to_correct
 
 
 @pytest.fixture
-def _trusting(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
+def _trusting(_no_proxies: None, certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
 
 

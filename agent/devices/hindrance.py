@@ -13,7 +13,7 @@ class HindranceKind(StrEnum):
     SERIAL_UNKNOWN = "SerialUnknown"
     SERIAL_DOUBTFUL = "SerialDoubtful"
     NOT_DESCRIBED = "DriveNotDescribed"
-    NOT_EXAMINED = "DriveNotExamined"
+    NOT_ANSWERING = "DriveNotAnswering"
 
 
 NEXT_STEPS = {
@@ -22,7 +22,7 @@ NEXT_STEPS = {
     HindranceKind.SERIAL_UNKNOWN: "Attach the drive to a SATA bay directly, without an adapter.",
     HindranceKind.SERIAL_DOUBTFUL: "Attach the drive to a SATA bay directly, "
     "and compare with the serial on its label.",
-    HindranceKind.NOT_EXAMINED: "Nothing to do: it is taken when it answers, or after a while without.",
+    HindranceKind.NOT_ANSWERING: "Nothing to do if it has just been put in; else reseat the drive.",
     HindranceKind.NOT_DESCRIBED: "Check that systemd-udevd runs: `udevadm control --ping`.",
 }
 """What to do about it, for the technician."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from agent.devices.bays import bay_of
+from agent.devices.claims import Claim, Claims
 from agent.devices.facts import DriveFacts
 from agent.devices.health import Health, unknown
 from agent.devices.hindrance import Hindrance, HindranceKind
@@ -19,14 +20,17 @@ from agent.devices.monitor import UdevMonitor
 from agent.devices.readonly import look, protect
 from agent.devices.smart import Smartctl
 from agent.devices.source import Device
+from agent.devices.threads import in_thread
 from agent.devices.udevdb import disks
-from agent.devices.usage import is_claimed, user_of, writers
+from agent.devices.usage import user_of, writers
 from agent.errors import DeviceUnavailable
 
 SETTLE_S: Final = 0.2
 """A flood of events is one piece of news."""
 EXAMINE_WITHIN_S: Final = 3.0
 """How long drives that are there may be kept waiting for one that does not answer."""
+OPEN_WITHIN_S: Final = 60.0
+"""Longer than the kernel takes to give up one command."""
 DESCRIBE_WITHIN_S: Final = 10.0
 """How long udev may take over a new drive."""
 
@@ -53,6 +57,7 @@ class UdevSource:
         """``bays``: label of the chassis by ID_PATH. ``loop_devices``: those dressed as drives count."""
         self._bays, self._loop_devices = bays, loop_devices
         self._smartctl = smartctl or Smartctl()
+        self._claims = Claims()
         self._examinations: dict[str, asyncio.Task[Health]] = {}
         self._first_seen: dict[str, float] = {}
         self._opened: set[str] = set()
@@ -63,8 +68,11 @@ class UdevSource:
         looked = await asyncio.to_thread(self._look)
         self._forget({one.facts.key for one in looked})
         self._known = {one.facts.key: one.facts for one in looked}
-        await self._examine([one.facts for one in looked if one.user is None and one.facts.is_described])
-        return [device for one in looked if (device := self._device(one)) is not None]
+        idle = [one.facts for one in looked if one.user is None and one.facts.is_described]
+        claims = await self._claims.ask(facts for facts in idle if facts.key not in self._opened)
+        await self._examine([facts for facts in idle if claims.get(facts.key, Claim.FREE) is Claim.FREE])
+        shown = [self._device(one, claims.get(one.facts.key, Claim.FREE)) for one in looked]
+        return [device for device in shown if device is not None]
 
     async def changes(self) -> AsyncIterator[None]:
         try:
@@ -82,58 +90,55 @@ class UdevSource:
         facts = self._known.get(device.key)
         if facts is None or device.hindrance is not None:
             raise _gone(device)
-        fd = await asyncio.to_thread(self._open, device, facts)
         self._opened.add(device.key)
-        return fd
+        opening = in_thread(lambda: self._open(device, facts))
+        done, _ = await asyncio.wait({opening}, timeout=OPEN_WITHIN_S)
+        if not done:
+            opening.add_done_callback(_close_late)
+            raise DeviceUnavailable(f"drive {device.serial} in bay {device.bay} does not answer")
+        if opening.exception() is not None:
+            self._opened.discard(device.key)
+        return opening.result()
 
     async def health(self, device: Device) -> Health:
         facts = self._known.get(device.key)
         return await self._smartctl.ask(facts.node) if facts is not None else unknown("the drive is gone")
 
     def _look(self) -> list[_Looked]:
+        """Asks the kernel, and no drive."""
         found = [facts for facts in disks() if facts.is_candidate(self._loop_devices)]
-        return [_Looked(facts, self._user(facts)) for facts in found]
-
-    def _user(self, facts: DriveFacts) -> str | None:
-        user = user_of(Path(facts.path))
-        if user is not None or facts.key in self._opened:
-            return user
-        try:
-            return f"{facts.name} is used by another program" if is_claimed(facts.node) else None
-        except OSError:
-            return None  # to open it will fail as well, and tell why
+        return [_Looked(facts, user_of(Path(facts.path))) for facts in found]
 
     def _forget(self, present: set[str]) -> None:
         self._opened &= present
+        self._claims.forget(present)
         for key in self._examinations.keys() - present:
             self._examinations.pop(key).cancel()
         for key in self._first_seen.keys() - present:
             del self._first_seen[key]
 
     async def _examine(self, found: list[DriveFacts]) -> None:
-        for facts in found:
-            if facts.key not in self._examinations:
-                task = asyncio.create_task(self._smartctl.ask(facts.node))
-                task.add_done_callback(lambda _: self._news.set())
-                self._examinations[facts.key] = task
-        pending = [task for task in self._examinations.values() if not task.done()]
-        if pending:
-            await asyncio.wait(pending, timeout=EXAMINE_WITHIN_S)
+        fresh = [facts for facts in found if facts.key not in self._examinations]
+        for facts in fresh:
+            task = asyncio.create_task(self._smartctl.ask(facts.node))
+            task.add_done_callback(lambda _: self._news.set())
+            self._examinations[facts.key] = task
+        if fresh:
+            await asyncio.wait([self._examinations[facts.key] for facts in fresh], timeout=EXAMINE_WITHIN_S)
 
-    def _device(self, looked: _Looked) -> Device | None:
+    def _device(self, looked: _Looked, claim: Claim) -> Device | None:
         """None: it is too early to say anything of it."""
         facts = looked.facts
-        if looked.user is not None:
-            identity = identify(facts, SmartIdentity())
-            detail = f"drive {identity.serial} is not touched: {looked.user}"
-            return self._made(facts, identity, Hindrance(HindranceKind.IN_USE, detail))
+        user = looked.user
+        if claim is Claim.CLAIMED:
+            user = f"{facts.name} is used by another program"
+        if user is not None:
+            return self._hindered(facts, HindranceKind.IN_USE, f"is not touched: {user}")
         if not facts.is_described:
             return self._undescribed(facts)
         examination = self._examinations.get(facts.key)
-        if examination is None or not examination.done():
-            identity = identify(facts, SmartIdentity())
-            detail = f"drive {identity.serial} has not answered to smartctl yet"
-            return self._made(facts, identity, Hindrance(HindranceKind.NOT_EXAMINED, detail))
+        if claim is Claim.SILENT or examination is None or not examination.done():
+            return self._hindered(facts, HindranceKind.NOT_ANSWERING, "does not answer yet")
         health = examination.result()
         identity = identify(facts, health.identity)
         return self._made(facts, identity, identity.hindrance, health)
@@ -142,9 +147,12 @@ class UdevSource:
         now = asyncio.get_running_loop().time()
         if now - self._first_seen.setdefault(facts.key, now) < DESCRIBE_WITHIN_S:
             return None
-        detail = f"udev has not described {facts.name} in {DESCRIBE_WITHIN_S:g} s"
+        said = f"({facts.name}) was not described by udev in {DESCRIBE_WITHIN_S:g} s"
+        return self._hindered(facts, HindranceKind.NOT_DESCRIBED, said)
+
+    def _hindered(self, facts: DriveFacts, kind: HindranceKind, said: str) -> Device:
         identity = identify(facts, SmartIdentity())
-        return self._made(facts, identity, Hindrance(HindranceKind.NOT_DESCRIBED, detail))
+        return self._made(facts, identity, Hindrance(kind, f"drive {identity.serial} {said}"))
 
     def _made(
         self, facts: DriveFacts, identity: Identity, hindrance: Hindrance | None, health: Health | None = None
@@ -187,6 +195,12 @@ def _unprotected(fd: int, folder: Path) -> str | None:
         return f"{found.detail}; the udev rules of this package see to it"
     writing = writers(folder)
     return f"{', '.join(writing)} has it open to write" if writing else None
+
+
+def _close_late(opening: asyncio.Future[int]) -> None:
+    """Nobody waits for the descriptor any more."""
+    if opening.exception() is None:
+        os.close(opening.result())
 
 
 def _gone(device: Device) -> DeviceUnavailable:

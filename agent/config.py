@@ -197,14 +197,15 @@ def _known(table: Any, place: str, names: set[str]) -> None:
 
 
 def _key_file(named: Any, environment: Mapping[str, str]) -> Path | None:
-    named = environment.get("INGEST_AGENT_KEY_FILE") or named
+    """What the service manager hands over counts before the setting, which says where it comes from."""
     if named is not None and (not isinstance(named, str) or not named):
         raise ConfigInvalid("key_file must be a path")
-    if named:
-        return Path(named).absolute()
     folder = environment.get("CREDENTIALS_DIRECTORY")
     handed = Path(folder) / "catalog.key" if folder else None
-    return handed if handed is not None and handed.exists() else None
+    if not environment.get("INGEST_AGENT_KEY_FILE") and handed is not None and handed.exists():
+        return handed
+    chosen = environment.get("INGEST_AGENT_KEY_FILE") or named
+    return Path(chosen).absolute() if chosen else None
 
 
 def _metrics(table: Mapping[str, Any], environment: Mapping[str, str]) -> Listen | None:

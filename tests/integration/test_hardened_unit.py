@@ -30,6 +30,7 @@ exec {python} -c 'import sys; from agent.cli.main import main; sys.exit(main())'
 """
 SETTINGS = """
 state_dir = "/var/lib/drive-ingest-agent"
+key_file = "/etc/credstore/drive-ingest.catalog.key"
 [store]
 kind = "azure"
 address = "{endpoint}"
@@ -56,10 +57,18 @@ class Station:
     def journal(self, *arguments: str) -> str:
         return self.inside.run("journalctl", "--no-pager", "-u", UNIT, "-o", "cat", *arguments)
 
-    def agent(self, *arguments: str) -> str:
-        """As an operator gives a command."""
+    def agent(self, *arguments: str, check: bool = True) -> str:
+        """As the service's user, to whom no credential is handed over."""
         return self.inside.run(
-            *("runuser", "-u", "drive-ingest", "--", "/opt/ingest/bin/ingest-agent", *arguments)
+            *("runuser", "-u", "drive-ingest", "--", "/opt/ingest/bin/ingest-agent", *arguments), check=check
+        )
+
+    def operator(self, *arguments: str) -> str:
+        """With the key of keys, as docs/operations.md tells."""
+        return self.inside.run(
+            *("systemd-run", "--quiet", "--pipe", "--wait", "--uid=drive-ingest"),
+            *("-p", "LoadCredential=catalog.key:drive-ingest.catalog.key"),
+            *("/opt/ingest/bin/ingest-agent", *arguments),
         )
 
     def until(self, reached: Callable[[], bool]) -> None:
@@ -96,6 +105,7 @@ def station(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Itera
             inside.run("systemd-sysusers")
             inside.run("systemd-tmpfiles", "--create", "drive-ingest-agent.conf")
             inside.write("/etc/credstore/drive-ingest.store", azurite.key, 0o600)
+            inside.write("/etc/credstore/drive-ingest.catalog.key", "k" * 32, 0o600)
             inside.run("systemctl", "daemon-reload")
             yield Station(inside)
     except kit.NoContainer as reason:
@@ -111,9 +121,9 @@ def running(station: Station) -> Station:
 
 
 def test_a_drive_is_ingested_behind_all_walls(running: Station) -> None:
-    running.agent("job", "create", "box", "--drive", SERIAL, "--allow-unencrypted", "--to", "hardened")
+    running.operator("job", "create", "box", "--drive", SERIAL, "--allow-unencrypted", "--to", "hardened")
     running.until(lambda: "drive.finished" in running.journal())
-    assert "Completed" in running.agent("job", "show", "box")
+    assert "Completed" in running.operator("job", "show", "box")
     journal = running.journal()
     assert "seccomp" in journal
     assert "lacking" not in journal
@@ -213,7 +223,12 @@ def test_nobody_else_may_ask(running: Station) -> None:
 
 
 def test_an_operator_needs_no_credential_of_the_store(running: Station) -> None:
-    assert SERIAL in running.agent("drive", "list")
+    assert SERIAL in running.operator("drive", "list")
+
+
+def test_a_command_that_may_not_read_the_key_of_keys_makes_no_other_one(running: Station) -> None:
+    assert "Permission denied" in running.agent("drive", "list", check=False)
+    assert not (running.inside.root / "var/lib/drive-ingest-agent/catalog.key").exists()
 
 
 def test_a_stop_is_clean(running: Station) -> None:

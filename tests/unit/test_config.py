@@ -162,6 +162,16 @@ def test_the_key_of_keys_comes_as_a_credential_where_one_is_handed_over(tmp_path
     assert config.load(None, named).catalog_key == tmp_path / "mine"
 
 
+def test_an_operator_without_the_credential_is_sent_to_the_same_key(tmp_path: Path) -> None:
+    text = 'key_file = "/etc/credstore/drive-ingest.catalog.key"'
+    (tmp_path / "catalog.key").touch()
+    settings = _load(tmp_path, text, CREDENTIALS_DIRECTORY=str(tmp_path))
+    assert settings.catalog_key == tmp_path / "catalog.key"
+    assert _load(tmp_path, text).catalog_key == Path("/etc/credstore/drive-ingest.catalog.key")
+    with pytest.raises(ConfigInvalid, match="key_file"):
+        _load(tmp_path, "key_file = 7")
+
+
 def test_who_does_not_need_the_credential_of_the_store_need_not_be_able_to_read_it(tmp_path: Path) -> None:
     file = tmp_path / "agent.toml"
     file.write_text(GOOD.format(tmp_path))

@@ -6,13 +6,10 @@ the error log leaves out as in its samples.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable
 from dataclasses import replace
 from enum import StrEnum
-from typing import Any, BinaryIO
-
-from lxml import etree
+from typing import BinaryIO
 
 from agent.formats import carry, scalars
 from agent.formats.manifest_values import HashedPath
@@ -61,14 +58,11 @@ class DriveLogWriter:
 
     def __init__(self, file: BinaryIO, serial: SerialNumber, kind: LogKind) -> None:
         """Writes the beginning; ``file`` is open for writing bytes."""
-        self._kind = kind
+        self._file, self._kind = file, kind
         self._failed = 0
         self._warned = 0
-        file.write(_PROLOGUE.encode())
-        self._open = ExitStack()
-        self._xml: Any = self._open.enter_context(etree.xmlfile(file, encoding="utf-8"))
-        self._open.enter_context(self._xml.element("DriveLog", Version=VERSION))
-        self._line("  ", _leaf("DriveId", serial.normal))
+        self._is_closed = False
+        self._write([_PROLOGUE, f'<DriveLog Version="{VERSION}">', f"\n  {_leaf('DriveId', serial.normal)}"])
 
     @property
     def outcome(self) -> DriveStatus:
@@ -87,60 +81,43 @@ class DriveLogWriter:
 
     def close(self, status: DriveStatus) -> None:
         """Write the drive's status and the end. Later calls do nothing."""
-        if self._xml is None:
-            return
-        self._line("  ", _leaf("Status", status))
-        self._xml.write("\n")
-        self._open.close()
-        self._xml = None
+        if not self._is_closed:
+            self._write([f"\n  {_leaf('Status', status)}", "\n</DriveLog>"])
+            self._is_closed = True
 
     def _blob(self, record: BlobRecord) -> None:
-        self._xml.write("\n  ")
-        with self._xml.element("Blob", Status=str(record.status)):
-            if record.reason:
-                self._line("    ", _instruction(carry.REASON_PREFIX, record.reason))
-            if record.verified is not None:
-                self._line("    ", _instruction(carry.VERIFIED_PREFIX, to_text(record.verified)))
-            for leaf in _leaves(record):
-                self._line("    ", leaf)
-            if record.type is not None:
-                self._chunks(record.type, record.chunks)
-            for tag, side in (("Metadata", record.metadata), ("Properties", record.properties)):
-                if side is not None:
-                    self._side_file(tag, side)
-            self._xml.write("\n  ")
+        parts = [f'\n  <Blob Status="{record.status}">']
+        if record.reason:
+            parts.append(_instruction(carry.REASON_PREFIX, record.reason))
+        if record.verified is not None:
+            parts.append(_instruction(carry.VERIFIED_PREFIX, to_text(record.verified)))
+        parts += [f"\n    {leaf}" for leaf in _leaves(record)]
+        if record.type is not None:
+            parts += _chunks(record.type, record.chunks)
+        for tag, side in (("Metadata", record.metadata), ("Properties", record.properties)):
+            if side is not None:
+                parts.append(_side_file(tag, side))
+        parts.append("\n  </Blob>")
+        self._write(parts)
 
-    def _chunks(self, type: BlobType, chunks: tuple[ChunkRecord, ...]) -> None:
-        list_tag, tag = _LISTS[type]
-        if not chunks:
-            self._line("    ", etree.Element(list_tag))
-            return
-        self._xml.write("\n    ")
-        with self._xml.element(list_tag):
-            for chunk in chunks:
-                self._line("      ", etree.Element(tag, _chunk_attributes(chunk)))
-            self._xml.write("\n    ")
-
-    def _side_file(self, tag: str, side: SideFileRecord) -> None:
-        element = etree.Element(tag, {"Status": str(side.status)})
-        for name, file in (("GlobalPath", side.global_path), ("Path", side.path)):
-            if file is not None:
-                element.append(_hashed_path(name, file))
-        etree.indent(element, space="  ", level=2)
-        self._line("    ", element)
-
-    def _line(self, indent: str, element: etree._Element) -> None:
-        self._xml.write("\n" + indent)
-        self._xml.write(element)
+    def _write(self, parts: list[str]) -> None:
+        self._file.write("".join(parts).encode("utf-8"))
 
 
-def _leaf(tag: str, text: str, attributes: Mapping[str, str] | None = None) -> etree._Element:
-    element = etree.Element(tag, dict(attributes or {}))
-    element.text = text
-    return element
+# Texts and not elements of a library: a verbose log has a dozen elements for each file of a drive.
+def _text(value: str) -> str:
+    return value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _leaves(record: BlobRecord) -> Iterable[etree._Element]:
+def _attribute(value: str) -> str:
+    return _text(value).replace('"', "&quot;")
+
+
+def _leaf(tag: str, text: str, attributes: str = "") -> str:
+    return f"<{tag}{attributes}>{_text(text)}</{tag}>"
+
+
+def _leaves(record: BlobRecord) -> Iterable[str]:
     yield _leaf("BlobPath", carry.printable(record.blob_path))
     yield _leaf("FilePath", carry.escape(record.file_path))
     if record.snapshot is not None:
@@ -149,26 +126,41 @@ def _leaves(record: BlobRecord) -> Iterable[etree._Element]:
         yield _leaf("LastModified", carry.printable(record.last_modified))
     yield _leaf("Length", str(record.length))
     if record.disposition is not None and record.disposition_status is not None:
-        yield _leaf("ImportDisposition", record.disposition, {"Status": str(record.disposition_status)})
+        yield _leaf("ImportDisposition", record.disposition, f' Status="{record.disposition_status}"')
 
 
-def _instruction(prefix: str, text: str) -> etree._ProcessingInstruction:
-    return etree.ProcessingInstruction(
-        carry.MARK_TARGET, prefix + carry.printable(" ".join(text.split())).replace("?>", "? >")
-    )
+def _instruction(prefix: str, text: str) -> str:
+    said = carry.printable(" ".join(text.split())).replace("?>", "? >")
+    return f"\n    <?{carry.MARK_TARGET} {prefix}{said}?>"
 
 
-def _chunk_attributes(chunk: ChunkRecord) -> dict[str, str]:
-    named = {} if chunk.id is None else {"Id": chunk.id}
-    hashed = {} if chunk.md5 is None else {"Hash": scalars.md5_text(chunk.md5)}
-    return {
-        "Offset": str(chunk.offset),
-        "Length": str(chunk.length),
-        **named,
-        **hashed,
-        "Status": str(chunk.status),
-    }
+def _chunks(type: BlobType, chunks: tuple[ChunkRecord, ...]) -> Iterable[str]:
+    list_tag, tag = _LISTS[type]
+    if not chunks:
+        yield f"\n    <{list_tag}/>"
+        return
+    yield f"\n    <{list_tag}>"
+    for chunk in chunks:
+        yield f"\n      <{tag} {_chunk_attributes(chunk)}/>"
+    yield f"\n    </{list_tag}>"
 
 
-def _hashed_path(tag: str, file: HashedPath) -> etree._Element:
-    return _leaf(tag, carry.escape(file.path), {"Hash": scalars.md5_text(file.md5)})
+def _chunk_attributes(chunk: ChunkRecord) -> str:
+    named = "" if chunk.id is None else f'Id="{_attribute(carry.printable(chunk.id))}" '
+    hashed = "" if chunk.md5 is None else f'Hash="{scalars.md5_text(chunk.md5)}" '
+    return f'Offset="{chunk.offset}" Length="{chunk.length}" {named}{hashed}Status="{chunk.status}"'
+
+
+def _side_file(tag: str, side: SideFileRecord) -> str:
+    files = [
+        f"\n      {_hashed_path(name, file)}"
+        for name, file in (("GlobalPath", side.global_path), ("Path", side.path))
+        if file is not None
+    ]
+    if not files:
+        return f'\n    <{tag} Status="{side.status}"/>'
+    return f'\n    <{tag} Status="{side.status}">{"".join(files)}\n    </{tag}>'
+
+
+def _hashed_path(tag: str, file: HashedPath) -> str:
+    return _leaf(tag, carry.escape(file.path), f' Hash="{scalars.md5_text(file.md5)}"')

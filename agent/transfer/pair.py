@@ -81,7 +81,8 @@ class Pair:
             sending = await _spawn(
                 "agent.transfer.uploader",
                 [ring.fd, ours.fileno()],
-                _environment(_KEPT_ENVIRONMENT + _UPLOADER_ENVIRONMENT + _of_identity(upload)),
+                _environment(_KEPT_ENVIRONMENT + _UPLOADER_ENVIRONMENT + _of_identity(upload))
+                | {"SQLITE_TMPDIR": str(upload.journal.parent)},
                 stdin=PIPE,
                 stdout=PIPE,
             )

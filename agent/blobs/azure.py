@@ -98,7 +98,7 @@ class AzureBlobStore(SdkBlobStore):
         self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes, *, replace: Replace
     ) -> None:
         """A whole block blob in one request; at most 256 MiB."""
-        rules.check_put(body)
+        length = rules.check_put(body)
         rules.check_attributes(name, attributes)
         checksum: int | None = crc64
         if attributes.content_md5 is not None:
@@ -106,7 +106,6 @@ class AzureBlobStore(SdkBlobStore):
             await _to_its_end(asyncio.create_task(asyncio.to_thread(rules.check_crc64, name, body, crc64)))
             checksum = None
         await self._authorize()
-        length = rules.body_length(body)
         head = self._heads.put_blob(name, length, checksum, attributes, replace=replace)
         answer = await self._sent(name, head, body, replace=replace)
         if checksum is not None:
@@ -128,12 +127,11 @@ class AzureBlobStore(SdkBlobStore):
         for name, body, crc64, attributes in blobs:
             if attributes.content_md5 is not None or not is_wanted():
                 return
-            rules.check_put(body)
+            length = rules.check_put(body)
             try:
                 rules.check_attributes(name, attributes)
             except BlobRequestFailed:
                 return
-            length = rules.body_length(body)
             yield self._heads.put_blob(name, length, crc64, attributes, replace=False), body
 
     async def put_block(self, name: BlobName, block_id: str, body: Body, crc64: int) -> None:

@@ -33,20 +33,25 @@ DEFAULT_CONTENT_TYPE = "application/octet-stream"
 
 _METADATA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 _PRINTABLE = re.compile(r"[ -~]*\Z", re.ASCII)
-_PLAIN = re.compile(r"(?:[!-$&-~](?:[ -$&-~]*[!-$&-~])?)?\Z", re.ASCII)
+_PLAIN = r"(?:[!-$&-~](?:[ -$&-~]*[!-$&-~])?)?"
 """Printable without outer blanks and "%"."""
+_PLAIN_LINES = re.compile(rf"{_PLAIN}(?:\n{_PLAIN})*\Z", re.ASCII)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def body_length(body: Body) -> int:
     """Bytes in all pieces."""
+    if len(body) == 1:
+        return body[0].nbytes
     return sum(piece.nbytes for piece in body)
 
 
-def check_put(body: Body) -> None:
-    """Raises ValueError when the body is too long for one request."""
-    if body_length(body) > MAX_PUT_BYTES:
-        raise ValueError(f"a blob of {body_length(body)} bytes is put in blocks, not in one request")
+def check_put(body: Body) -> int:
+    """Its bytes. Raises ValueError when the body is too long for one request."""
+    length = body_length(body)
+    if length > MAX_PUT_BYTES:
+        raise ValueError(f"a blob of {length} bytes is put in blocks, not in one request")
+    return length
 
 
 def check_block(body: Body) -> None:
@@ -164,14 +169,19 @@ def _check_metadata(name: BlobName, metadata: Mapping[str, str]) -> None:
     problem = _bad_keys(tuple(metadata))
     if problem is not None:
         raise BlobRequestFailed(f"{name}: {problem} (InvalidMetadata)")
-    for key, value in metadata.items():
-        if not value.isascii() and _SURROGATE.search(value):
-            raise BlobRequestFailed(f"{name}: metadata {key} holds a lone surrogate (InvalidMetadata)")
-    size_bytes = sum(map(len, metadata)) + sum(map(len, map(encode_metadata, metadata.values())))
+    if not "".join(metadata.values()).isascii():
+        _check_no_surrogates(name, metadata)
+    size_bytes = sum(map(len, metadata)) + sum(map(len, encoded(metadata).values()))
     if size_bytes > MAX_METADATA_BYTES:
         raise BlobRequestFailed(
             f"{name}: metadata of {size_bytes} bytes, over {MAX_METADATA_BYTES} (MetadataTooLarge)"
         )
+
+
+def _check_no_surrogates(name: BlobName, metadata: Mapping[str, str]) -> None:
+    for key, value in metadata.items():
+        if _SURROGATE.search(value):
+            raise BlobRequestFailed(f"{name}: metadata {key} holds a lone surrogate (InvalidMetadata)")
 
 
 @lru_cache(maxsize=256)
@@ -185,14 +195,20 @@ def _bad_keys(keys: tuple[str, ...]) -> str | None:
     return None
 
 
+def encoded(metadata: Mapping[str, str]) -> Mapping[str, str]:
+    """Metadata as it goes into headers; see ``encode_metadata``."""
+    lines = "\n".join(metadata.values())
+    if _PLAIN_LINES.match(lines) and lines.count("\n") < max(1, len(metadata)):
+        return metadata
+    return {key: encode_metadata(value) for key, value in metadata.items()}
+
+
 def encode_metadata(value: str) -> str:
     """A value as it goes into a header, which carries printable ASCII without outer blanks.
 
     Such a value stays as it is, unless it reads like an encoded one. Any other is percent-encoded
     in UTF-8 as a whole, "%" included, so that ``decode_metadata`` always gives the value back.
     """
-    if _PLAIN.match(value):
-        return value
     plain = _PRINTABLE.match(value) and value == value.strip() and decode_metadata(value) == value
     return value if plain else quote(value, safe="")
 

@@ -28,3 +28,8 @@ def test_a_plain_metadata_value_stays_as_it_is(value: str) -> None:
 def test_a_percent_sign_that_is_no_escape_stays_as_it_is() -> None:
     assert rules.encode_metadata("100% wool") == "100% wool"
     assert rules.encode_metadata("100%41") == "100%2541"
+
+
+@given(st.dictionaries(st.text("abc", min_size=1), VALUES, max_size=4))
+def test_metadata_is_encoded_together_as_each_value_is_alone(metadata: dict[str, str]) -> None:
+    assert rules.encoded(metadata) == {key: rules.encode_metadata(value) for key, value in metadata.items()}

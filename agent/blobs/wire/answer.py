@@ -74,7 +74,9 @@ def _headers(text: str) -> dict[str, str]:
     for line in lines:
         key, _, value = line.partition(":")
         key, value = key.lower(), value.strip(" \t")
-        headers[key] = value if key not in headers else _joined(key, headers[key], value)
+        if key in headers:
+            value = _joined(key, headers[key], value)
+        headers[key] = value
     return headers
 
 

@@ -55,6 +55,12 @@ kill: N = 200
 kill: azurite ## Kill a real run N times (make kill N=200), and a simulated one everywhere.
 	@KILL_POINTS=$(N) SIM_POINTS=all $(BIN)/python -m pytest -q tests/sim tests/integration/test_kill_points.py
 
+# With all libraries, for the Python of this machine; installed and run in a container where that can be had.
+.PHONY: deb
+deb: $(STAMP) ## Build the Debian package in dist/, and try it.
+	@systemd/debian/build $(BIN)/python dist
+	@$(BIN)/python -m pytest -q tests/integration/test_debian_package.py
+
 check: $(STAMP) ## Lint, types, layers.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -97,8 +97,9 @@ def install(root: Path, command: str) -> Iterator[Placed]:
 
 def shipped() -> Path:
     """The folder of the files as they are shipped: of a checkout, or of an installed package."""
-    checkout = Path(agent.__file__).parents[1] / "systemd"
-    return checkout if checkout.is_dir() else Path(sys.prefix) / "share/drive-ingest-agent/systemd"
+    beside, shared = Path(agent.__file__).parents[1], "share/drive-ingest-agent/systemd"
+    places = (beside / "systemd", beside / shared, Path(sys.prefix) / shared)
+    return next((place for place in places if place.is_dir()), places[-1])
 
 
 def _command(prefix: str | None) -> str:

@@ -83,8 +83,7 @@ class UdevSource:
                     await asyncio.sleep(SETTLE_S)
                     self._news.clear()
         finally:
-            for examination in self._examinations.values():
-                examination.cancel()
+            self._forget(set())
 
     async def open(self, device: Device) -> int:
         facts = self._known.get(device.key)

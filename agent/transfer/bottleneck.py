@@ -13,8 +13,8 @@ waited for at that moment:
   it owes the answer. What is on the line is known of the kernel: what did not arrive yet, and for each
   answer the shortest round trip that was seen.
 
-The one that most of the last WINDOW looks fell to is named, if it is half of them; and it stays named
-until another one is clearly ahead. A transfer in which little happens is limited by nothing.
+The one that most of the last WINDOW looks fell to is named, if that was two fifths of them; and it stays
+named until another one is clearly ahead. A transfer in which little happens is limited by nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WINDOW = 50
 FEWEST = 10
 """Looks before anything is named."""
 
-NAMED_FROM = 0.5
+NAMED_FROM = 0.4
 KEPT_FROM = 0.25
 AHEAD_BY = 0.2
 """Shares of the window: to be named, to stay it, and to take another one's place."""

@@ -80,7 +80,8 @@ class Gauge:
         now = asyncio.get_running_loop().time()
         if now - self._measured_at >= MEASURE_EVERY_S:
             self._measure(now)
-        self._bottleneck.take(self._seen())
+        if self._own.is_known:
+            self._bottleneck.take(self._seen())
 
     def _seen(self) -> Look:
         reader_cores = self._reader.cores if self._reader is not None else 0.0

@@ -52,18 +52,25 @@ class Demand:
         self._pid, self._read = pid, read
         self._before: Wanted = {}
         self._at: float | None = None
+        self._is_known = False
         self._cores: dict[int, float] = {}
 
     def measure(self, now: float) -> None:
         """Look again; ``now`` is of any clock that goes on."""
         found = self._read(self._pid)
         if self._at is not None and now > self._at:
+            self._is_known = True
             span_ns = (now - self._at) * 1e9
             self._cores = {
                 thread: max(0, wanted - self._before.get(thread, 0)) / span_ns
                 for thread, wanted in found.items()
             }
         self._before, self._at = found, now
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it was measured twice."""
+        return self._is_known
 
     @property
     def cores(self) -> float:

@@ -11,7 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.transfer.bottleneck import FEWEST, WINDOW, Bottleneck, Limit, Look, divided, shared_out
+from agent.transfer.bottleneck import (
+    AHEAD_BY,
+    FEWEST,
+    KEPT_FROM,
+    WINDOW,
+    Bottleneck,
+    Limit,
+    Look,
+    divided,
+    shared_out,
+)
 from agent.transfer.processors import Demand, Wanted, used_by, wanted_by
 
 C = 16
@@ -59,7 +69,7 @@ def test_nothing_is_named_of_a_moment() -> None:
 
 
 def test_a_transfer_that_is_idle_most_of_the_time_is_limited_by_nothing() -> None:
-    assert _after(*[DRIVE, IDLE, IDLE] * WINDOW) is None
+    assert _after(*[DRIVE, IDLE, IDLE, IDLE] * WINDOW) is None
     assert _after(*[DRIVE] * WINDOW, *[IDLE] * WINDOW) is None
 
 
@@ -122,13 +132,14 @@ def test_what_is_named_had_a_quarter_of_the_window_and_nobody_is_far_ahead_of_it
         bottleneck.take(look)
         if bottleneck.named is not None:
             share = bottleneck.shares[bottleneck.named]
-            assert share >= 0.25
-            assert max(bottleneck.shares.values()) < max(share + 0.2, 0.5 + 1e-9) or share >= 0.5
+            assert share >= KEPT_FROM
+            assert max(bottleneck.shares.values()) < share + AHEAD_BY
 
 
 def _measured(*readings: Wanted) -> Demand:
     left = list(readings)
     demand = Demand(1, lambda pid: left.pop(0))
+    assert not demand.is_known
     for second in range(len(readings)):
         demand.measure(float(second))
     return demand
@@ -139,6 +150,8 @@ def test_demand_is_of_the_time_between_and_threads_come_and_go() -> None:
     assert demand.of(1) == pytest.approx(0.9)
     assert demand.of(2) == 0
     assert demand.cores == pytest.approx(1.2)
+    assert demand.is_known
+    assert not _measured({1: 10**9}).is_known
     assert _measured({1: 10**9}).cores == 0
     assert _measured({}, {}).cores == 0
 

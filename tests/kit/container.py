@@ -111,7 +111,7 @@ def _leader(process: subprocess.Popen[bytes], said: Path) -> int:
         with suppress(OSError, ValueError):
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
             for child in map(int, children):
-                if Path(f"/proc/{child}/root/run/systemd/private").exists() and child != os.getpid():
+                if (Container(child).root / "run/systemd/private").exists():
                     return child
         time.sleep(0.05)
     raise NoContainer(f"systemd does not boot in a container here: {said.read_text()[-300:]}")

@@ -25,8 +25,7 @@ class DirectoryBlobStore:
     """See ``agent.blobs.store.BlobStore``; ``directory_layout`` draws the folder.
 
     Every write is on the disk when its call returns. The folder must be on one file system with
-    hard links. Several processes may use it at once; two that replace one blob at the same moment
-    may leave a file in ``objects`` that nothing refers to.
+    hard links and ``flock``. Several processes may use it at once.
 
     A full or failing disk is BlobRequestFailed, a folder that we may not use StoreRefused.
     """

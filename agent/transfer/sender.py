@@ -125,6 +125,7 @@ class Sender:
                 await self._call(
                     lambda etag=seen.etag: self._store.set_attributes(name, wanted, etag=etag)  # type: ignore[misc]
                 )
+                return True
         raise not_placed(target)
 
     async def _place(

@@ -118,7 +118,7 @@ def test_a_drive_goes_to_a_store_that_comes_by_an_identity_and_nothing_else(
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=120,
+                timeout=300,
             )
             assert done.returncode == 0, done.stderr
             assert "canary" not in done.stdout + done.stderr

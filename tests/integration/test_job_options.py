@@ -68,7 +68,7 @@ class Station:
     def run(self, *arguments: str, code: int = 0) -> str:
         """Its standard output, after a look at its exit code."""
         command = [AGENT, "--config", self.folder / "agent.toml", *arguments]
-        done = subprocess.run(command, env=os.environ, capture_output=True, check=False, timeout=120)
+        done = subprocess.run(command, env=os.environ, capture_output=True, check=False, timeout=300)
         assert done.returncode == code, done.stderr.decode()
         return done.stdout.decode()
 

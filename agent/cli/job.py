@@ -194,7 +194,12 @@ def _treatment(asked: Treatment, given: dict[str, Any]) -> Treatment:
 @json_option
 @pass_context
 def show(context: Context, name: str, as_json: bool) -> None:
-    """Show one job and its drives."""
+    """Show one job and its drives.
+
+    Of a drive that is worked: how fast it goes, the time left, and what holds it up - the drive itself,
+    the processors of this station, the network (bytes on their way), the service (its answers, or 503), or
+    the bandwidth cap - if one of them does most of the time. A job's percent is the mean of its drives'.
+    """
     found = context.with_catalog(lambda catalog: catalog.job(JobName.parse(name)))
     if as_json:
         print_json(job_to_json(found))

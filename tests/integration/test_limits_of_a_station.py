@@ -22,6 +22,7 @@ from agent.devices.fake import FakeSource
 from agent.errors import ConfigInvalid
 from agent.model.bandwidth import Cap
 from agent.model.codes import Disposition
+from agent.model.going import NOT_GOING
 from agent.model.identity import JobName, SerialNumber
 from agent.model.job import Destination, Drive, DriveSpec, JobSpec
 from agent.model.secrets import Secret
@@ -129,6 +130,20 @@ async def test_a_capped_drive_sends_what_the_caps_let_go(bench: Bench) -> None:
             let_go
             <= (loop.time() - begun + BURST_S) * rate + bench.settings.transfer.block_bytes + LEASE_BYTES
         )
+
+
+async def test_who_looks_on_sees_what_holds_a_drive_up_while_it_runs_and_not_when_it_stands(
+    bench: Bench,
+) -> None:
+    bench.settings = replace(bench.settings, bandwidth=BandwidthSettings(station=Cap(MB)))
+    async with bench.running():
+        async with asyncio.timeout(WAIT_S):
+            while (drive := (await bench.catalog.job(JOB)).drive(SERIAL)).going.limited_by != "cap":  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    stopped = (await bench.catalog.job(JOB)).drive(SERIAL)
+    assert stopped.state is DriveState.TRANSFERRING
+    assert stopped.percent_complete >= drive.percent_complete
+    assert stopped.going == drive.going.standing == NOT_GOING
 
 
 async def test_a_cap_is_lifted_under_a_running_drive_by_a_signal(bench: Bench) -> None:

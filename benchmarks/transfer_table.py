@@ -26,13 +26,18 @@ def report(
     parts = ["# Carrying files to a Blob service\n", *(f"{line}\n" for line in about)]
     parts.append("\n".join(f"- {name}: {value}" for name, value in facts.items()) + "\n")
     parts += [f"## {cell.workload.title} to the {cell.target}\n\n{cell_table(cell)}\n" for cell in cells]
-    for target in dict.fromkeys(cell.target for cell in cells):
+    for target in dict.fromkeys(cell.target for cell in cells if _is_a_sink(cell)):
         parts.append(f"## Bars, {target}\n\n{table([BARS_HEAD, *verdicts(cells, target)])}\n")
     parts.append(f"## The start\n\nOne empty file: what is paid once a drive.\n\n{_starts(starts)}\n")
     parts.append(f"## Where our processor time goes\n\n{_processes(starts, cells)}\n")
     parts.append(f"## Copies of each byte\n\n{COPIES_NOTE}\n\n{table([COPIES_HEAD, *COPIES])}\n")
     parts.append(f"## What is checked on the way\n\n{_integrity([*starts, *cells])}\n")
     return "\n".join(parts)
+
+
+def _is_a_sink(cell: Cell) -> bool:
+    """Where the client is what is measured."""
+    return any(run.span_s is not None for row in cell.rows for run in row.runs)
 
 
 def cell_table(cell: Cell) -> str:

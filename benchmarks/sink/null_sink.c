@@ -26,7 +26,8 @@
 enum { HEAD_BYTES = 32 << 10, WINDOW_BYTES = 256 << 10, BUCKETS = 1 << 17, PATH_BYTES = 2048, VALUE_BYTES = 96 };
 
 struct peer { int fd; SSL *ssl; size_t held; char head[HEAD_BYTES + 1], window[WINDOW_BYTES]; };
-struct blob { struct blob *next; unsigned long long staged, size; int is_there; char mtime[VALUE_BYTES], md5[VALUE_BYTES], path[]; };
+struct block { unsigned long long id, size; };
+struct blob { struct blob *next; struct block *blocks; size_t count, room; unsigned long long staged, size; int is_there; char mtime[VALUE_BYTES], md5[VALUE_BYTES], path[]; };
 
 static SSL_CTX *tls;
 static struct blob *table[BUCKETS];
@@ -93,6 +94,25 @@ static struct blob *blob_at(const char *path) {
     return *bucket = found;
 }
 
+/* A block that is staged again takes the place of the one before. */
+static void stage(struct blob *blob, const char *query, unsigned long long size) {
+    const char *at = strstr(query, "blockid=");
+    unsigned long long id = 14695981039346656037ull;
+    for (at = at ? at + 8 : ""; *at && *at != '&'; at++) id = (id ^ (unsigned char)*at) * 1099511628211ull;
+    size_t place = blob->count;
+    while (place && blob->blocks[place - 1].id != id) place--;
+    if (place) blob->staged -= blob->blocks[--place].size;
+    else {
+        if (blob->count == blob->room) {
+            blob->room = blob->room ? 2 * blob->room : 64;
+            if (!(blob->blocks = realloc(blob->blocks, blob->room * sizeof *blob->blocks))) abort();
+        }
+        place = blob->count++;
+    }
+    blob->blocks[place] = (struct block){id, size};
+    blob->staged += size;
+}
+
 static int is_watched(const char *path) {
     return !strncmp(path, watched, strlen(watched));
 }
@@ -102,10 +122,10 @@ static void keep(const char *head, const char *path, const char *query, unsigned
     struct blob *blob = blob_at(path);
     int is_counted = is_watched(path);
     if (is_counted) puts_seen++, bytes_seen += length, last_put = now();
-    if (strstr(query, "comp=block") && !strstr(query, "comp=blocklist")) blob->staged += length;
+    if (strstr(query, "comp=block") && !strstr(query, "comp=blocklist")) stage(blob, query, length);
     else {
         blob->size = strstr(query, "comp=blocklist") ? blob->staged : length;
-        blob->staged = 0, blob->is_there = 1;
+        blob->staged = blob->count = 0, blob->is_there = 1;
         if (is_counted) blobs_seen++, blob_bytes_seen += blob->size;
         find(head, "x-ms-meta-mtime", blob->mtime);
         find(head, "x-ms-blob-content-md5", blob->md5);
@@ -115,7 +135,7 @@ static void keep(const char *head, const char *path, const char *query, unsigned
 
 static void forget(void) {
     for (unsigned at = 0; at < BUCKETS; at++) {
-        for (struct blob *blob = table[at], *next; blob; blob = next) next = blob->next, free(blob);
+        for (struct blob *blob = table[at], *next; blob; blob = next) next = blob->next, free(blob->blocks), free(blob);
         table[at] = NULL;
     }
 }

@@ -33,6 +33,20 @@ def sink(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         pytest.skip(str(reason))
 
 
+async def test_a_block_that_is_sent_twice_is_in_the_sink_once(sink: Sink) -> None:
+    store = AzureBlobStore.connect(sink.endpoint, Secret(SAS))
+    sink.figures("bench")
+    data = bytes(100_000)
+    try:
+        for block_id in ("AAAA", "AAAB", "AAAA"):
+            await store.put_block(NAME, block_id, [memoryview(data)], crc64([data]))
+        await store.put_block_list(NAME, ["AAAA", "AAAB"], NO_ATTRIBUTES, replace=False)
+    finally:
+        await store.close()
+    figures = sink.figures()
+    assert (figures.blobs, figures.blob_bytes, figures.requests) == (1, 200_000, 4)
+
+
 async def test_the_sink_counts_requests_and_bytes_and_knows_the_size_of_what_it_dropped(sink: Sink) -> None:
     store = AzureBlobStore.connect(sink.endpoint, Secret(SAS))
     data = bytes(300_000)

@@ -41,7 +41,7 @@ GB = 1_000_000_000
 SAS = "sv=2024-11-04&ss=b&srt=sco&sp=rwdlac&sig=bm90LWEtc2VjcmV0LWF0LWFsbC1hbmQtMzItYnl0ZXM%3D"
 KEY = "bm90LWEtc2VjcmV0LWF0LWFsbC1hbmQtMzItYnl0ZXM="
 
-STORES: dict[str, type[SdkBlobStore]] = {"sdk": SdkBlobStore, "wire": AzureBlobStore}
+STORES: dict[str, type[SdkBlobStore] | type[AzureBlobStore]] = {"sdk": SdkBlobStore, "wire": AzureBlobStore}
 _ATTRIBUTES = BlobAttributes(
     metadata={"mtime": "2024-01-02T03:04:05.123456700Z", "ingestid": "0123456789abcdef0123456789abcdef"}
 )

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
-
-from azure.storage.blob.aio import BlobServiceClient
+from typing import TYPE_CHECKING
 
 from agent.blobs import rules
-from agent.blobs.azure_account import Account
-from agent.blobs.azure_errors import refused, unanswered
-from agent.blobs.azure_sdk import (
+from agent.blobs.azure_account import (
     API_VERSION,
     CONNECT_TIMEOUT_S,
     CONNECTIONS,
     READ_TIMEOUT_S,
-    SdkBlobStore,
+    Account,
     right_of,
-    sdk_service,
 )
+from agent.blobs.azure_errors import code_of, refused, unanswered
 from agent.blobs.crc64 import crc64 as crc64_of
 from agent.blobs.crc64 import header
-from agent.blobs.entra import Tokens
-from agent.blobs.store import Body, NewBlob, Replace
+from agent.blobs.store import BlobProperties, Body, ETag, NewBlob, Replace
 from agent.blobs.traffic import Traffic, added
 from agent.blobs.wire.answer import Answer
 from agent.blobs.wire.connection import Request
@@ -34,31 +30,41 @@ from agent.blobs.wire.pool import Pool
 from agent.blobs.wire.trouble import WireTrouble
 from agent.errors import BlobRequestFailed, ChecksumMismatch, IngestError
 from agent.model.blobs import BlobAttributes, BlobName
+from agent.model.identity import ContainerName
 from agent.model.secrets import Secret
+
+if TYPE_CHECKING:
+    from agent.blobs.azure_sdk import SdkBlobStore
+    from agent.blobs.entra import Tokens
 
 CREATED = 201
 
 
-class AzureBlobStore(SdkBlobStore):
-    """See ``agent.blobs.store.BlobStore``; put_blob, put_block, put_block_list and put_page are its own.
+class AzureBlobStore:
+    """See ``agent.blobs.store.BlobStore``; the writes that there are many of are its own.
 
     Their bodies are sent from where they lie, by threads; when a call ends, no thread reads from its
-    body any more, whether it was answered, failed or was cancelled.
+    body any more, whether it was answered, failed or was cancelled. The SDK, which takes half a second
+    and some 40 MiB to load, is loaded for the first call that is not one of them.
     """
 
     def __init__(
         self,
         account: Account,
-        service: BlobServiceClient,
+        open_sdk: Callable[[], SdkBlobStore],
         heads: Heads,
         pool: Pool,
         lines: Lines,
         tokens: Tokens | None = None,
     ) -> None:
         """Use ``connect``."""
-        super().__init__(account, service, tokens)
+        self._account = account
+        self._open_sdk = open_sdk
+        self._opened_sdk: SdkBlobStore | None = None
         self._heads = heads
         self._pool, self._lines = pool, lines
+        self._tokens = tokens
+        self._id_lengths = rules.BlockIdLengths()
 
     @classmethod
     def connect(
@@ -78,21 +84,52 @@ class AzureBlobStore(SdkBlobStore):
         SSL_CERT_DIR). Raises ConfigInvalid.
         """
         account, tls = Account.of(endpoint), tls_context()
-        right = right_of(account, credential)
+        tokens = credential if not isinstance(credential, Secret) else None
+        right = right_of(account, credential) if isinstance(credential, Secret) else tokens
         route = Route.to(account.endpoint, tls)
-        service = sdk_service(
-            account,
-            right,
-            tls,
-            connections=connections,
-            connect_timeout_s=connect_timeout_s,
-            read_timeout_s=read_timeout_s,
-        )
+
+        def open_sdk() -> SdkBlobStore:
+            from agent.blobs.azure_sdk import SdkBlobStore
+
+            return SdkBlobStore.connect(
+                endpoint,
+                credential,
+                connections=connections,
+                connect_timeout_s=connect_timeout_s,
+                read_timeout_s=read_timeout_s,
+                tls=tls,
+            )
+
         heads = Heads(account, right, route, API_VERSION)
         pool = Pool(lambda: dial(route, connect_timeout_s), connections, read_timeout_s)
         lines = Lines(lambda: connected(route, connect_timeout_s))
-        tokens = credential if isinstance(credential, Tokens) else None
-        return cls(account, service, heads, pool, lines, tokens)
+        return cls(account, open_sdk, heads, pool, lines, tokens)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._account.endpoint!r})"
+
+    @property
+    def _sdk(self) -> SdkBlobStore:
+        if self._opened_sdk is None:
+            self._opened_sdk = self._open_sdk()
+        return self._opened_sdk
+
+    def url(self, name: BlobName) -> str:
+        """The blob's address, without any credential."""
+        return self._account.url(name)
+
+    async def ensure_container(self, container: ContainerName) -> None:
+        """Make the container unless it is there; any other answer than these two is the SDK's to get again."""
+        await self._authorize()
+        try:
+            answer = await self._pool.ask(self._heads.create_container(container), ())
+        except WireTrouble as trouble:
+            error = unanswered(trouble, str(container), self._account.host)
+        else:
+            if answer.status != CREATED and code_of(answer) != "ContainerAlreadyExists":
+                await self._sdk.ensure_container(container)
+            return
+        raise error
 
     async def put_blob(
         self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes, *, replace: Replace
@@ -161,6 +198,34 @@ class AzureBlobStore(SdkBlobStore):
         head = self._heads.put_page(name, offset, rules.body_length(body), crc64)
         _check_echo(name, await self._sent(name, head, body), crc64)
 
+    async def create_page_blob(
+        self, name: BlobName, size_bytes: int, attributes: BlobAttributes, *, replace: Replace
+    ) -> None:
+        """A page blob of zeros."""
+        await self._sdk.create_page_blob(name, size_bytes, attributes, replace=replace)
+
+    async def set_attributes(self, name: BlobName, attributes: BlobAttributes, *, etag: ETag) -> None:
+        """Of this version."""
+        await self._sdk.set_attributes(name, attributes, etag=etag)
+
+    async def properties(self, name: BlobName) -> BlobProperties:
+        """Of a committed blob; raises BlobNotFound."""
+        return await self._sdk.properties(name)
+
+    async def uncommitted_blocks(self, name: BlobName) -> dict[str, int]:
+        """Staged and not committed: id to length in bytes."""
+        return await self._sdk.uncommitted_blocks(name)
+
+    def read(
+        self, name: BlobName, *, offset: int = 0, etag: ETag | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """The content in pieces of at most 4 MiB; one ETag throughout, else BlobRequestFailed."""
+        return self._sdk.read(name, offset=offset, etag=etag)
+
+    def names(self, container: ContainerName, prefix: str = "") -> AsyncIterator[BlobName]:
+        """Committed blobs whose path starts so, in the service's order."""
+        return self._sdk.names(container, prefix)
+
     def traffic(self) -> Traffic:
         """See ``agent.blobs.traffic``; of the writes."""
         return added(self._pool.traffic(), self._lines.traffic())
@@ -169,7 +234,10 @@ class AzureBlobStore(SdkBlobStore):
         """Let go of connections. Idempotent."""
         self._lines.close()
         await self._pool.close()
-        await super().close()
+        if self._opened_sdk is not None:
+            await self._opened_sdk.close()
+        elif self._tokens is not None:
+            await self._tokens.close()
 
     async def _authorize(self) -> None:
         if self._tokens is not None:

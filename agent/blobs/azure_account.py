@@ -5,16 +5,36 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import SplitResult, parse_qs, quote, urlsplit
-
-from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
 
 from agent.errors import ConfigInvalid
 from agent.model.blobs import BlobName
 from agent.model.secrets import Secret
 
+# Old enough for every emulator and sovereign cloud; nothing here needs a newer one.
+API_VERSION = "2024-11-04"
+
+CONNECT_TIMEOUT_S = 10.0
+READ_TIMEOUT_S = 60.0
+CONNECTIONS = 32
+
 _HOST_FEATURES = ("-secondary", "-ipv6", "-dualstack")
+
+
+@dataclass(frozen=True, slots=True)
+class AccountKey:
+    """The bytes of an account's key."""
+
+    account: str
+    key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SharedSignature:
+    """A SAS, as a query string."""
+
+    query: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +98,17 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def sdk_credential(
-    account: Account, credential: Secret | None
-) -> AzureNamedKeyCredential | AzureSasCredential | None:
+def right_of(account: Account, credential: Secret | None) -> AccountKey | SharedSignature | None:
     """An account key is Base64; a SAS is a query string with a ``sig``. Raises ConfigInvalid."""
     if credential is None:
         return None
     text = credential.reveal().strip()
     if parse_qs(text.removeprefix("?")).get("sig"):
-        return AzureSasCredential(text.removeprefix("?"))
+        return SharedSignature(text.removeprefix("?"))
     try:
         key = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         key = b""
     if not key:
         raise ConfigInvalid("the store credential is neither an account key (Base64) nor a SAS (with sig=)")
-    return AzureNamedKeyCredential(account.name, text)
+    return AccountKey(account.name, key)

@@ -1,26 +1,14 @@
-"""What the service and the ways to it report, in the classes of ``agent.errors``.
+"""What the service and our own way to it report, in the classes of ``agent.errors``.
 
-The SDK's errors may show request addresses, and those hold the SAS; so their text and objects go no
-further than this module. What is kept: the status, the service's error code and request id, the kind
-of failure.
+What is kept of an answer: the status, the service's error code and request id.
 """
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
-
-import aiohttp
-from azure.core.exceptions import (
-    AzureError,
-    DecodeError,
-    HttpResponseError,
-    IncompleteReadError,
-)
 
 from agent.blobs.store import Replace
 from agent.blobs.wire.answer import Answer
@@ -37,8 +25,6 @@ from agent.errors import (
     StoreThrottled,
     StoreUnreachable,
 )
-
-T = TypeVar("T")
 
 LONGEST_WAIT_S = 86_400.0
 """What a date may ask for; see also ``agent.transfer.aimd``."""
@@ -87,28 +73,6 @@ _REQUEST_ID = re.compile(r"[0-9A-Za-z-]{1,64}\Z")
 _SECONDS = re.compile(r"[0-9]{1,5}\Z")
 
 
-async def asked(request: Awaitable[T], subject: str, host: str, *, replace: Replace = True) -> T:
-    """The result of the request, or an error of the tree in place of the SDK's.
-
-    ``subject`` and ``host`` (host:port) stand in the message; ``replace`` is the request's condition.
-    The error is raised out of reach of the SDK's, so that it has no cause and no context: what it
-    would show of the request goes nowhere.
-    """
-    error: IngestError
-    try:
-        return await request
-    except (IncompleteReadError, aiohttp.ClientPayloadError):
-        error = StoreUnreachable(f"{subject}: {host} broke off in the middle of an answer")
-    except HttpResponseError as said:
-        error = _sdk_refusal(subject, said, replace)
-    except (ValueError, AttributeError):
-        # So the SDK's parsers end when a web page of some proxy stands in for the answer.
-        error = BlobRequestFailed(f"{subject}: the store's answer cannot be read")
-    except (AzureError, aiohttp.ClientError, TimeoutError, OSError) as trouble:
-        error = StoreUnreachable(f"{subject}: no answer from {host} ({_kind(trouble)})")
-    raise error
-
-
 def unanswered(trouble: WireTrouble, subject: str, host: str) -> IngestError:
     """For a request that ``agent.blobs.wire`` did not bring to an answer."""
     if isinstance(trouble, BadAnswer):
@@ -120,34 +84,26 @@ def unanswered(trouble: WireTrouble, subject: str, host: str) -> IngestError:
 
 def refused(answer: Answer, subject: str, *, replace: Replace) -> ServiceError:
     """For an answer of ``agent.blobs.wire`` that does not say what the request's success would."""
-    code = _code(answer.headers.get("x-ms-error-code", ""))
+    return refusal(subject, answer.status, code_of(answer), answer.headers, replace)
+
+
+def code_of(answer: Answer) -> str:
+    """The service's error code, or an empty text."""
+    code = checked_code(answer.headers.get("x-ms-error-code", ""))
     if not code and (found := _CODE_ELEMENT.search(answer.body)):
         code = found[1].decode("ascii")
-    return _refusal(subject, answer.status, code, answer.headers, replace)
+    return code
 
 
-def service_code(said: HttpResponseError) -> str:
-    """The service's error code, or an empty text."""
-    headers = getattr(said.response, "headers", None) or {}
-    code = headers.get("x-ms-error-code") or getattr(said, "error_code", None) or ""
-    return _code(str(getattr(code, "value", code)))
-
-
-def _code(text: str) -> str:
+def checked_code(text: str) -> str:
+    """The code, if it can be one."""
     return text if text.isascii() and text.isalnum() and len(text) <= 80 else ""
 
 
-def _sdk_refusal(subject: str, said: HttpResponseError, replace: Replace) -> ServiceError:
-    status = said.status_code
-    if isinstance(said, DecodeError) or status is None:
-        return BlobRequestFailed(f"{subject}: the store's answer cannot be read")
-    headers = getattr(said.response, "headers", None) or {}
-    return _refusal(subject, status, service_code(said), headers, replace)
-
-
-def _refusal(
+def refusal(
     subject: str, status: int, code: str, headers: Mapping[str, str], replace: Replace
 ) -> ServiceError:
+    """What an answer means, by its status and the service's code; ``replace`` is the request's condition."""
     if status < 300:
         return BlobRequestFailed(f"{subject}: the store's answer cannot be read")
     request_id = headers.get("x-ms-request-id", "")
@@ -188,21 +144,3 @@ def _classify(status: int, code: str, replace: Replace) -> type[ServiceError]:
     if code.startswith("Lease"):
         return LeasePresent
     return _BY_CODE.get(code) or _BY_STATUS.get(status, BlobRequestFailed)
-
-
-def _kind(trouble: BaseException) -> str:
-    """Refused, timed out, name not known: by type and errno, never by the text of the error."""
-    chain: list[BaseException] = [trouble]
-    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and len(chain) < 8:
-        chain.append(cause)
-    for link in chain:
-        if isinstance(link, aiohttp.ClientConnectorDNSError):
-            return "its name is not known"
-        if isinstance(link, aiohttp.ClientSSLError):
-            return "TLS failed"
-        if isinstance(link, TimeoutError):
-            return "timed out"
-        if isinstance(link, aiohttp.ServerDisconnectedError):
-            return "disconnected"
-    numbers = [link.errno for link in chain if isinstance(link, OSError) and link.errno]
-    return os.strerror(numbers[-1]) if numbers else "connection failed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
@@ -16,8 +17,17 @@ from azure.storage.blob import BlobBlock
 from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
 from agent.blobs import rules
-from agent.blobs.azure_account import Account, sdk_credential
-from agent.blobs.azure_errors import asked, service_code
+from agent.blobs.azure_account import (
+    API_VERSION,
+    CONNECT_TIMEOUT_S,
+    CONNECTIONS,
+    READ_TIMEOUT_S,
+    Account,
+    AccountKey,
+    SharedSignature,
+    right_of,
+)
+from agent.blobs.azure_sdk_errors import asked, service_code
 from agent.blobs.azure_wire import (
     CRC64_HEADER,
     BlockId,
@@ -42,17 +52,10 @@ from agent.model.codes import BlobType
 from agent.model.identity import ContainerName
 from agent.model.secrets import Secret
 
-# Old enough for every emulator and sovereign cloud; nothing here needs a newer one.
-API_VERSION = "2024-11-04"
-
-CONNECT_TIMEOUT_S = 10.0
-READ_TIMEOUT_S = 60.0
-CONNECTIONS = 32
-
 T = TypeVar("T")
 
 
-def sdk_service(
+def _service(
     account: Account,
     right: AzureNamedKeyCredential | AzureSasCredential | Tokens | None,
     tls: ssl.SSLContext,
@@ -86,11 +89,19 @@ def sdk_service(
     )
 
 
-def right_of(
+def _sdk_right(
     account: Account, credential: Secret | Tokens | None
 ) -> AzureNamedKeyCredential | AzureSasCredential | Tokens | None:
     """What the SDK takes for the credential. Raises ConfigInvalid."""
-    return credential if isinstance(credential, Tokens) else sdk_credential(account, credential)
+    if isinstance(credential, Tokens):
+        return credential
+    match right_of(account, credential):
+        case AccountKey(name, key):
+            return AzureNamedKeyCredential(name, base64.b64encode(key).decode("ascii"))
+        case SharedSignature(query):
+            return AzureSasCredential(query)
+        case None:
+            return None
 
 
 class SdkBlobStore:
@@ -116,13 +127,14 @@ class SdkBlobStore:
         connections: int = CONNECTIONS,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         read_timeout_s: float = READ_TIMEOUT_S,
+        tls: ssl.SSLContext | None = None,
     ) -> SdkBlobStore:
-        """See ``agent.blobs.azure.AzureBlobStore.connect``."""
+        """See ``agent.blobs.azure.AzureBlobStore.connect``; ``tls`` is one that there is already."""
         account = Account.of(endpoint)
-        service = sdk_service(
+        service = _service(
             account,
-            right_of(account, credential),
-            tls_context(),
+            _sdk_right(account, credential),
+            tls or tls_context(),
             connections=connections,
             connect_timeout_s=connect_timeout_s,
             read_timeout_s=read_timeout_s,

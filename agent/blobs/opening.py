@@ -26,10 +26,10 @@ def check_store(kind: str, address: str, credential: Secret | None, identity: Id
 
 def _check_form(kind: str, address: str, credential: Secret | None, identity: Identity | None) -> None:
     if kind == "azure":
-        from agent.blobs.azure_account import Account, sdk_credential
+        from agent.blobs.azure_account import Account, right_of
 
         account = Account.of(address)
-        sdk_credential(account, credential)
+        right_of(account, credential)
         if identity is not None:
             from agent.blobs.entra import check_identity
 
@@ -54,7 +54,7 @@ def open_store(
     _check_form(kind, address, credential, identity)
     if kind == "azure":
         from agent.blobs.azure import AzureBlobStore
-        from agent.blobs.azure_sdk import CONNECTIONS
+        from agent.blobs.azure_account import CONNECTIONS
 
         if identity is not None:
             from agent.blobs.entra import tokens_of

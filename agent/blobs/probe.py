@@ -10,8 +10,7 @@ from email.utils import parsedate_to_datetime
 
 import aiohttp
 
-from agent.blobs.azure_account import Account
-from agent.blobs.azure_sdk import API_VERSION
+from agent.blobs.azure_account import API_VERSION, Account
 from agent.blobs.wire.dial import tls_context
 from agent.errors import StoreUnreachable
 

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from agent.blobs.azure_sdk import API_VERSION
+from agent.blobs.azure_account import API_VERSION
 from agent.blobs.crc64 import crc64
 from agent.blobs.opening import open_store
 from agent.blobs.store import NO_ATTRIBUTES, BlobStore

@@ -14,7 +14,7 @@ from azure.storage.blob._shared.authentication import SharedKeyCredentialPolicy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.blobs.azure_account import Account, sdk_credential
+from agent.blobs.azure_account import Account, right_of
 from agent.blobs.store import NO_ATTRIBUTES, ETag, Replace
 from agent.blobs.wire.dial import Proxy, Route, tls_context
 from agent.blobs.wire.heads import Heads, block_list
@@ -53,7 +53,7 @@ EVERYTHING = BlobAttributes(
 def heads(endpoint: str, credential: str, route: Route | None = None) -> Heads:
     account = Account.of(endpoint)
     way = route or Route(account.host, 443, None)
-    return Heads(account, sdk_credential(account, Secret(credential)), way, VERSION)
+    return Heads(account, right_of(account, Secret(credential)), way, VERSION)
 
 
 def named(path: str, container: str = "container") -> BlobName:
@@ -163,7 +163,7 @@ def test_another_credential_is_used_from_then_on() -> None:
     assert target == "/container/b?blockid=AAAA&comp=block"
     assert dict(headers)["Authorization"] == "Bearer a-token"
     assert dict(headers)["x-ms-date"].endswith(" GMT")
-    made.use(sdk_credential(Account.of(ENDPOINTS[0]), Secret(KEY)))
+    made.use(right_of(Account.of(ENDPOINTS[0]), Secret(KEY)))
     assert_signed(ENDPOINTS[0], made.put_block(named("b"), "AAAA", 1, 0))
     made.use(None)
     assert "Authorization" not in dict(parsed(made.put_block(named("b"), "AAAA", 1, 0))[1])

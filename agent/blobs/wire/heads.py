@@ -12,22 +12,24 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from email.utils import formatdate
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote, urlsplit
 
-from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
-
 from agent.blobs import rules
-from agent.blobs.azure_account import Account
+from agent.blobs.azure_account import Account, AccountKey, SharedSignature
 from agent.blobs.crc64 import header
-from agent.blobs.entra import Tokens
 from agent.blobs.store import Replace
 from agent.blobs.wire.dial import Route
 from agent.model.blobs import BlobAttributes, BlobName
+from agent.model.identity import ContainerName
+
+if TYPE_CHECKING:
+    from agent.blobs.entra import Tokens
 
 CRC64_HEADER = "x-ms-content-crc64"
 
 
-Right = AzureNamedKeyCredential | AzureSasCredential | Tokens | None
+Right: TypeAlias = "AccountKey | SharedSignature | Tokens | None"
 """By what requests are let in: an account key, a SAS, tokens, or what everybody may do."""
 
 _Headers = list[tuple[str, str]]
@@ -63,10 +65,14 @@ class Heads:
         self._sas = ""
         self.bearer = ""
         """The token, set before each head where the right is tokens."""
-        if isinstance(right, AzureNamedKeyCredential):
-            self._key = base64.b64decode(right.named_key.key)
-        elif isinstance(right, AzureSasCredential):
-            self._sas = quote(right.signature, safe=_SAS_SAFE)
+        if isinstance(right, AccountKey):
+            self._key = right.key
+        elif isinstance(right, SharedSignature):
+            self._sas = quote(right.query, safe=_SAS_SAFE)
+
+    def create_container(self, container: ContainerName) -> bytes:
+        """A container, for which there is no body."""
+        return self._head(f"/{container}", {"restype": "container"}, [], 0)
 
     def put_blob(
         self, name: BlobName, length: int, crc64: int | None, attributes: BlobAttributes, *, replace: Replace
@@ -76,19 +82,19 @@ class Heads:
         headers.append(("x-ms-blob-type", "BlockBlob"))
         if crc64 is not None:
             headers.append((CRC64_HEADER, header(crc64)))
-        return self._head(name, {}, headers, length, replace=replace)
+        return self._head(_path(name), {}, headers, length, replace=replace)
 
     def put_block(self, name: BlobName, block_id: str, length: int, crc64: int) -> bytes:
         """One block."""
         query = {"blockid": block_id, "comp": "block"}
-        return self._head(name, query, [(CRC64_HEADER, header(crc64))], length)
+        return self._head(_path(name), query, [(CRC64_HEADER, header(crc64))], length)
 
     def put_block_list(
         self, name: BlobName, length: int, crc64: int, attributes: BlobAttributes, *, replace: Replace
     ) -> bytes:
         """A commit; length and CRC-64 are those of the list."""
         headers = [*_described(attributes), (CRC64_HEADER, header(crc64))]
-        return self._head(name, {"comp": "blocklist"}, headers, length, replace=replace)
+        return self._head(_path(name), {"comp": "blocklist"}, headers, length, replace=replace)
 
     def put_page(self, name: BlobName, offset: int, length: int, crc64: int) -> bytes:
         """A range of pages."""
@@ -97,19 +103,19 @@ class Heads:
             ("x-ms-range", f"bytes={offset}-{offset + length - 1}"),
             (CRC64_HEADER, header(crc64)),
         ]
-        return self._head(name, {"comp": "page"}, headers, length)
+        return self._head(_path(name), {"comp": "page"}, headers, length)
 
     def _head(
         self,
-        name: BlobName,
+        path: str,
         query: Mapping[str, str],
         headers: _Headers,
         length: int,
         *,
         replace: Replace = True,
     ) -> bytes:
-        """``query`` in the order of its keys."""
-        path = f"{self._path}/{name.container}/{_quoted(name.path)}"
+        """``path`` is quoted and without the endpoint's; ``query`` in the order of its keys."""
+        path = self._path + path
         match, none_match = "" if isinstance(replace, bool) else replace, "" if replace else "*"
         headers.append(self._version)
         asked = "&".join([f"{key}={quote(value, safe='')}" for key, value in query.items()])
@@ -155,6 +161,10 @@ def block_list(block_ids: Iterable[str]) -> bytes:
     """The body of a commit: of each id the block staged last, else the committed one."""
     rows = "".join([f"<Latest>{block_id}</Latest>" for block_id in block_ids])
     return f'<?xml version="1.0" encoding="utf-8"?>\n<BlockList>{rows}</BlockList>'.encode("ascii")
+
+
+def _path(name: BlobName) -> str:
+    return f"/{name.container}/{_quoted(name.path)}"
 
 
 def _quoted(path: str) -> str:

@@ -119,7 +119,7 @@ class AzureBlobStore:
         return self._account.url(name)
 
     async def ensure_container(self, container: ContainerName) -> None:
-        """Make the container unless it is there; any other answer than these two is the SDK's to get again."""
+        """Make the container unless it is there; whatever else is answered is the SDK's to hear again."""
         await self._authorize()
         try:
             answer = await self._pool.ask(self._heads.create_container(container), ())

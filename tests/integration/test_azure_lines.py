@@ -11,6 +11,7 @@ import pytest
 from agent.blobs.azure import AzureBlobStore
 from agent.blobs.crc64 import crc64
 from agent.blobs.store import NO_ATTRIBUTES, NewBlob
+from agent.blobs.wire import lines
 from agent.model.blobs import BlobName
 from agent.model.secrets import Secret
 from fixtures.certificates import Certificates
@@ -202,6 +203,23 @@ async def test_a_cancelled_batch_hangs_up_and_the_next_one_has_a_connection_of_i
         assert await put(store, 5) == 5
         await store.close()
     assert len(seen) == 5
+
+
+async def test_a_batch_on_which_nothing_moves_ends_with_what_is_there(
+    tls: Certificates | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def falls_silent(peer: Peer) -> None:
+        for _ in range(2):
+            peer.request()
+            peer.say(CREATED)
+        peer.wait_for_the_end()
+
+    monkeypatch.setattr(lines, "TICK_S", 0.05)
+    monkeypatch.setattr(lines, "STALLED_AFTER_S", 0.2)
+    with serving(falls_silent, tls=tls) as server:
+        store = store_at(server.endpoint)
+        assert await put(store, 5) == 2
+        await store.close()
 
 
 async def test_closing_the_store_ends_what_is_under_way() -> None:

@@ -23,6 +23,11 @@ FIRST_FAILURE = 300
 """Of the statuses of HTTP."""
 
 
+TICK_S = 1.0
+STALLED_AFTER_S = 5.0
+"""Without a word from the service a batch ends: who sends the rest of it alone is more patient."""
+
+
 class _NotYet(Exception):
     """More of an answer is to come."""
 
@@ -45,6 +50,8 @@ class _Line:
         self._answers: list[Answer] = []
         self._done: asyncio.Future[None] | None = None
         self.is_closed = False
+        self.moved_at = loop.time()
+        """When the last request was begun, or something of an answer came."""
         loop.add_reader(sock, self._readable)
 
     async def ask_each(self, requests: Iterable[Request]) -> list[Answer]:
@@ -81,6 +88,7 @@ class _Line:
             self._end()
             return
         head, body = request
+        self.moved_at = self._loop.time()
         # One record and one system call are cheaper than no copy.
         self._unsent = memoryview(b"".join((head, *body)))
         self._send()
@@ -118,6 +126,7 @@ class _Line:
 
     def _take(self, piece: bytes) -> None:
         """Bytes of an answer."""
+        self.moved_at = self._loop.time()
         self._held += piece
         incoming = Incoming(_nothing_more)
         incoming.push(self._held)
@@ -157,6 +166,7 @@ class Lines:
         self._idle: list[_Line] = []
         self._busy: set[_Line] = set()
         self._dialling = self._ended = 0
+        self._watch: asyncio.TimerHandle | None = None
         self._is_closed = False
 
     async def ask_each(self, requests: Iterable[Request]) -> list[Answer]:
@@ -168,6 +178,8 @@ class Lines:
         """
         chosen = await self._line()
         self._busy.add(chosen)
+        if self._watch is None:
+            self._watch = self._loop.call_later(TICK_S, self._cut_stalled)
         answers: list[Answer] = []
         try:
             answers = await chosen.ask_each(requests)
@@ -183,6 +195,8 @@ class Lines:
     def close(self) -> None:
         """Idempotent."""
         self._is_closed = True
+        if self._watch is not None:
+            self._watch.cancel()
         for each in (*self._idle, *self._busy):
             each.close()
         self._idle.clear()
@@ -198,6 +212,13 @@ class Lines:
             ended=self._ended,
             round_trip_s=min((seconds for _, seconds in lines if seconds), default=0.0),
         )
+
+    def _cut_stalled(self) -> None:
+        self._watch = self._loop.call_later(TICK_S, self._cut_stalled) if self._busy else None
+        now = self._loop.time()
+        for each in self._busy:
+            if now - each.moved_at >= STALLED_AFTER_S:
+                each.close()
 
     async def _line(self) -> _Line:
         while self._idle:

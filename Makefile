@@ -44,6 +44,12 @@ bench: azurite ## Measure a transfer beside AzCopy, rclone, dislocker and the SD
 	@$(BIN)/python -m benchmarks.install_peers
 	@$(BIN)/python -m benchmarks.transfer $(ARGS)
 
+# docs/benchmarks.md tells how to read it. With ARGS="--quick" it is a matter of two minutes.
+.PHONY: bench-endurance
+bench-endurance: $(STAMP) ## Measure two drives at once, memory, the first byte and resuming.
+	@$(BIN)/python -m benchmarks.drives $(ARGS)
+	@$(BIN)/python -m benchmarks.resume $(ARGS)
+
 # docs/benchmarks.md tells how to read it. With ARGS="--files 2000 --total-mib 96" it is a matter of a minute.
 .PHONY: bench-volume
 bench-volume: $(STAMP) ## Measure our reader beside dislocker + ntfs-3g and libbde + libfsntfs (root).

@@ -98,5 +98,6 @@ async def _run(program: str, node: str) -> bytes:
                 transport.kill()
         # One that hangs in the kernel ends when that lets go; nobody waits for it.
         with suppress(TimeoutError):
-            await asyncio.wait_for(report.gone.wait(), GONE_WITHIN_S)
+            async with asyncio.timeout(GONE_WITHIN_S):
+                await report.gone.wait()
         transport.close()

@@ -281,7 +281,8 @@ class Station:
         else:
             return
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), PAUSE_AFTER_CRASH_S)
+            async with asyncio.timeout(PAUSE_AFTER_CRASH_S):
+                await self._stopping.wait()
 
     async def _leave_alone(
         self, device: Device, why: str, detail: str, next_step: str, *, is_news: bool = True

@@ -185,10 +185,9 @@ class Visit:
             await asyncio.to_thread(forget_journal, journal)
 
     async def _wait(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._stop.wait(), seconds)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
 
     async def _begin(self, drive: Drive) -> None:
         for state, event in (

@@ -139,7 +139,8 @@ class Pair:
         self._uploader.stdin.close()
         for process in (self._uploader, self._reader):
             try:
-                await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
+                async with asyncio.timeout(STOP_TIMEOUT_S):
+                    await process.wait()
             except TimeoutError:
                 process.kill()
                 await process.wait()

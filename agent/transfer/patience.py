@@ -243,7 +243,8 @@ class Patience:
         jittered = seconds * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, no secret
         self.pausing += 1
         try:
-            await asyncio.wait_for(self._hurry.wait(), jittered)
+            async with asyncio.timeout(jittered):
+                await self._hurry.wait()
         except TimeoutError:
             return
         finally:

@@ -31,6 +31,11 @@ def bays(context: Context, rules: bool, as_json: bool) -> None:
         print_json(rows)
         return
     out = console()
+    if not rows:
+        source = (
+            "" if context.settings.devices.udev else "; devices.udev = true shows the drives of this machine"
+        )
+        out.print(f"no drive is attached, and no bay is configured{source}", markup=False)
     for row in rows:
         out.print("  ".join(str(row[name]) for name in ("bay", "serial", "note") if row[name]), markup=False)
 

@@ -128,6 +128,10 @@ def test_a_finished_drive_is_not_worked_again(station: Station, disk: Disk) -> N
     assert "already processed" in station.error("replay", str(disk.image), "--serial", SERIAL, code=8)
 
 
+def test_a_station_without_drives_and_bays_says_so(station: Station) -> None:
+    assert "no drive is attached, and no bay is configured; devices.udev = true" in station.run("bays")
+
+
 def test_an_unknown_serial_is_an_extra_drive(station: Station, disk: Disk) -> None:
     line = station.error("replay", str(disk.image), "--serial", "WD-UNKNOWN", code=8)
     assert "extra drive" in line

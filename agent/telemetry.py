@@ -10,6 +10,8 @@ from typing import Any, Protocol, Self, TextIO
 
 import structlog
 
+from agent.model.printable import printable
+
 
 class Log(Protocol):
     """What the layers ask of a log."""
@@ -77,8 +79,8 @@ def is_journal(stream: TextIO, environment: Mapping[str, str]) -> bool:
 def _escaped(_: object, __: str, event: Any) -> Any:
     """No value of a drive breaks a line or moves a terminal's cursor."""
     for name, value in event.items():
-        if isinstance(value, str) and not value.isprintable():
-            event[name] = "".join(ch if ch.isprintable() else repr(ch)[1:-1] for ch in value)
+        if isinstance(value, str):
+            event[name] = printable(value)
     return event
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import Row, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent.catalog import schema
+from agent.model.printable import printable
 
 MAX_DETAIL_CHARS = 2000
 
@@ -63,5 +64,5 @@ def _event(row: Row[tuple[object, ...]]) -> Event:
 
 
 def _one_line(text: str) -> str:
-    shown = "".join(ch if ch.isprintable() else ascii(ch)[1:-1] for ch in text)
+    shown = printable(text)
     return shown if len(shown) <= MAX_DETAIL_CHARS else shown[: MAX_DETAIL_CHARS - 1] + "…"

@@ -10,6 +10,7 @@ import click
 from agent.cli.context import Context, console, json_option, pass_context, print_json
 from agent.cli.sources import configured_source
 from agent.devices.rules import bay_rules
+from agent.model.printable import printable
 
 
 @click.command()
@@ -35,9 +36,9 @@ def bays(context: Context, rules: bool, as_json: bool) -> None:
         source = (
             "" if context.settings.devices.udev else "; devices.udev = true shows the drives of this machine"
         )
-        out.print(f"no drive is attached, and no bay is configured{source}", markup=False)
+        out.print(f"no drive is attached, and no bay is configured{source}")
     for row in rows:
-        out.print("  ".join(str(row[name]) for name in ("bay", "serial", "note") if row[name]), markup=False)
+        out.print(printable("  ".join(str(row[name]) for name in ("bay", "serial", "note") if row[name])))
 
 
 async def _rows(context: Context) -> list[dict[str, Any]]:

@@ -87,8 +87,12 @@ def print_json(value: object) -> None:
 
 
 def console() -> Console:
-    """Standard output as a screen; plain and wide enough when it is none."""
-    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    """Standard output as a screen; plain and wide enough when it is none.
+
+    Brackets and colons in what drives and people called things are no markup.
+    """
+    width = None if sys.stdout.isatty() else 160
+    return Console(width=width, highlight=False, markup=False, emoji=False)
 
 
 def read_key(source: Path) -> Credential:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from agent.cli.context import Context, console, json_option, pass_context, print_json
-from agent.cli.screen import drive_table
+from agent.cli.screen import drive_table, job_line
 from agent.cli.signals import Stopper
 from agent.cli.watching import Watching
 from agent.devices.image import ImageEntry, ImageSource, open_read_only
@@ -90,7 +90,7 @@ def _show(job: Job, device: Device, as_json: bool) -> None:
         print_json(job_to_json(job))
         return
     out = console()
-    out.print(f"job {job.name}: [bold]{job.state}[/bold], {job.percent_complete} %")
+    out.print(job_line(job))
     out.print(drive_table(job.drive(device.serial)))
 
 

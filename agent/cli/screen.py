@@ -12,6 +12,7 @@ from rich.text import Text
 from agent.cli.context import console, print_json
 from agent.model.going import Going
 from agent.model.job import Drive, Job
+from agent.model.printable import printable
 from agent.model.tally import Count
 from agent.model.verification import VerifiedCounts
 
@@ -106,16 +107,23 @@ def show_jobs(jobs: Sequence[Job]) -> None:
         drives = ", ".join(f"{drive.serial} {drive.state}" for drive in job.drives)
         state = f"{job.state} (cancel requested)" if job.cancel_requested else str(job.state)
         table.add_row(
-            Text(str(job.name)), state, f"{job.percent_complete} %", drives, f"{job.created:%Y-%m-%d %H:%M}"
+            str(job.name), state, f"{job.percent_complete} %", drives, f"{job.created:%Y-%m-%d %H:%M}"
         )
     console().print(table if jobs else "no jobs yet; file one with `ingest-agent job create`")
+
+
+def job_line(job: Job) -> Text:
+    """A job's state in one line."""
+    cancelled = ", cancel requested" if job.cancel_requested else ""
+    return Text.assemble(
+        f"job {job.name}: ", (str(job.state), "bold"), f"{cancelled}, {job.percent_complete} %"
+    )
 
 
 def show_job(job: Job) -> None:
     """A job and all its drives."""
     out = console()
-    cancelled = ", cancel requested" if job.cancel_requested else ""
-    out.print(f"job {job.name}: [bold]{job.state}[/bold]{cancelled}, {job.percent_complete} %")
+    out.print(job_line(job))
     if job.destination is not None:
         out.print(f"destination {job.destination}, disposition {job.disposition}")
     for drive in job.drives:
@@ -149,7 +157,7 @@ def drive_table(drive: Drive) -> Table:
     if drive.manifest_uri:
         rows.append(("manifest backup", drive.manifest_uri))
     for name, value in rows:
-        table.add_row(name, Text(str(value)))
+        table.add_row(name, printable(str(value)))
     return table
 
 
@@ -159,12 +167,12 @@ def show_drives(rows: Sequence[dict[str, Any]]) -> None:
     for row in rows:
         percent = row["percentComplete"]
         table.add_row(
-            Text(row["serial"]),
+            row["serial"],
             row["bay"] or "-",
             row["job"] or "-",
             str(row["state"] or "extra drive"),
             "-" if percent is None else f"{percent} %",
-            Text(row["note"]),
+            printable(row["note"]),
         )
     console().print(table if rows else "no drives: none is specified and none is attached")
 
@@ -182,7 +190,7 @@ def show_events(events: Sequence[Event], as_json: bool) -> None:
             event.job or "-",
             event.serial or "-",
             event.what,
-            Text(event.detail),
+            printable(event.detail),
         )
     console().print(table if events else "nothing happened yet")
 

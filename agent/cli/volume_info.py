@@ -8,6 +8,7 @@ from typing import Any
 from agent.cli.screen import size
 from agent.cli.volume_source import Bench
 from agent.cli.volume_survey import Step, Survey
+from agent.model.printable import printable
 from agent.volume.bitlocker import Metadata
 from agent.volume.ntfs.geometry import Geometry
 from agent.volume.opening import keys_that_open
@@ -124,7 +125,7 @@ def _ended_to_json(found: Survey) -> dict[str, Any] | None:
 def survey_lines(bench: Bench, found: Survey, *, verbose: bool) -> Iterator[str]:
     """A label and a fact a line. Names that come from the drive cannot steer the terminal."""
     kind = "device" if bench.is_device else "image file"
-    yield _line("source", f"{shown(str(bench.path))}, {kind}, {_bytes(bench.drive.size_bytes)}")
+    yield _line("source", f"{printable(str(bench.path))}, {kind}, {_bytes(bench.drive.size_bytes)}")
     if found.layout is not None:
         yield from _layout_lines(found, found.layout)
     if found.chosen is not None:
@@ -136,7 +137,7 @@ def survey_lines(bench: Bench, found: Survey, *, verbose: bool) -> Iterator[str]
     if found.geometry is not None:
         yield from _ntfs_lines(found, found.geometry)
     if found.error is not None:
-        yield _line("ended", f"at the {found.step}: {shown(found.error.detail)}")
+        yield _line("ended", f"at the {found.step}: {printable(found.error.detail)}")
     if verbose:
         yield _line("confined by", bench.confinement.sentence)
 
@@ -159,7 +160,7 @@ def _table(layout: Layout) -> str:
 
 
 def _partition(part: Partition) -> str:
-    name = f' "{shown(part.name)}"' if part.name else ""
+    name = f' "{printable(part.name)}"' if part.name else ""
     return f"{part.number}: {part.role}{name}, {_bytes(part.size_bytes)} from byte {part.start}"
 
 
@@ -167,7 +168,7 @@ def _bitlocker_lines(found: Survey, metadata: Metadata) -> Iterator[str]:
     to_go = " To Go" if metadata.to_go else ""
     sectors = f"sectors of {metadata.sector_size} bytes"
     yield _line("BitLocker", f"{metadata.state}, {metadata.cipher_name}{to_go}, {sectors}")
-    description = f', "{shown(metadata.description)}"' if metadata.description else ""
+    description = f', "{printable(metadata.description)}"' if metadata.description else ""
     yield _line("identifier", f"{metadata.volume_guid}{description}")
     yield _line("metadata", f"copy {metadata.copy_used} of {len(found.copies)} is used")
     for number, problem in enumerate(found.copies, 1):
@@ -175,7 +176,7 @@ def _bitlocker_lines(found: Survey, metadata: Metadata) -> Iterator[str]:
             offset = metadata.metadata_offsets[number - 1]
             yield _line("", f"copy {number} at byte {offset} is not sound: {problem}")
     for protector in metadata.protectors:
-        name = f' "{shown(protector.name)}"' if protector.name else ""
+        name = f' "{printable(protector.name)}"' if protector.name else ""
         yield _line("protector", f"{protector.kind} {protector.guid}{name}")
     if not metadata.protectors:
         yield _line("protector", "none")
@@ -193,7 +194,7 @@ def _suspended(opened_by: str) -> str:
 def _ntfs_lines(found: Survey, geometry: Geometry) -> Iterator[str]:
     ntfs = found.ntfs
     version = "NTFS {}.{}, ".format(*ntfs.version) if ntfs is not None else "NTFS, "
-    label = f'label "{shown(ntfs.label)}", ' if ntfs is not None and ntfs.label else ""
+    label = f'label "{printable(ntfs.label)}", ' if ntfs is not None and ntfs.label else ""
     yield _line(
         "filesystem", f"{version}{label}serial {geometry.serial:016X}, {_bytes(geometry.volume_bytes)}"
     )
@@ -222,8 +223,3 @@ def _bytes(count: int) -> str:
 
 def _line(label: str, text: str) -> str:
     return f"{label:<{_LABEL_WIDTH}}{text}"
-
-
-def shown(text: str) -> str:
-    """Text of the drive's for a terminal: what does not print is spelled as an escape."""
-    return "".join(ch if ch.isprintable() else repr(ch)[1:-1] for ch in text)

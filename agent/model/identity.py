@@ -16,7 +16,7 @@ class SerialNumber:
     """A drive's hardware serial number.
 
     Two serials are equal when they are equal without their blanks, as the service compares them
-    ("without spaces"); ``shown`` keeps the form that was read.
+    ("without spaces"); ``shown`` keeps the form that was read, with one blank where there were any.
     """
 
     normal: str
@@ -25,8 +25,8 @@ class SerialNumber:
     @classmethod
     def parse(cls, text: str) -> SerialNumber:
         """Accepts 1 to 64 printable ASCII characters besides blanks; raises MalformedInput."""
-        shown = text.strip()
-        normal = "".join(shown.split())
+        shown = " ".join(text.split())
+        normal = shown.replace(" ", "")
         if not normal:
             raise MalformedInput("the serial number is empty")
         if len(normal) > 64:

@@ -11,6 +11,8 @@ import socket
 import time
 from collections.abc import Mapping
 
+from agent.model.printable import printable
+
 MAX_STATUS_CHARS = 400
 
 
@@ -60,7 +62,7 @@ class Notifier:
 
     def status(self, text: str) -> None:
         """One line for people; sent when it is another one than before."""
-        line = " ".join(text.split())
+        line = printable(" ".join(text.split()))
         if len(line) > MAX_STATUS_CHARS:
             line = line[: MAX_STATUS_CHARS - 1] + "…"
         if line != self._status:

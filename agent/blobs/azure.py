@@ -16,6 +16,7 @@ from agent.blobs.azure_account import (
     Account,
     right_of,
 )
+from agent.blobs.azure_answers import properties_in, uncommitted_in
 from agent.blobs.azure_errors import code_of, refused, unanswered
 from agent.blobs.crc64 import crc64 as crc64_of
 from agent.blobs.crc64 import header
@@ -28,7 +29,7 @@ from agent.blobs.wire.heads import CRC64_HEADER, Heads, block_list
 from agent.blobs.wire.lines import Lines
 from agent.blobs.wire.pool import Pool
 from agent.blobs.wire.trouble import WireTrouble
-from agent.errors import BlobRequestFailed, ChecksumMismatch, IngestError
+from agent.errors import BlobNotFound, BlobRequestFailed, ChecksumMismatch, IngestError
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.identity import ContainerName
 from agent.model.secrets import Secret
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from agent.blobs.azure_sdk import SdkBlobStore
     from agent.blobs.entra import Tokens
 
-CREATED = 201
+OK, CREATED = 200, 201
 
 
 class AzureBlobStore:
@@ -210,11 +211,18 @@ class AzureBlobStore:
 
     async def properties(self, name: BlobName) -> BlobProperties:
         """Of a committed blob; raises BlobNotFound."""
-        return await self._sdk.properties(name)
+        await self._authorize()
+        return properties_in(name, await self._answered(name, self._heads.properties(name)))
 
     async def uncommitted_blocks(self, name: BlobName) -> dict[str, int]:
         """Staged and not committed: id to length in bytes."""
-        return await self._sdk.uncommitted_blocks(name)
+        await self._authorize()
+        try:
+            answer = await self._answered(name, self._heads.uncommitted_blocks(name))
+        except BlobNotFound:
+            return {}
+        staged = uncommitted_in(answer)
+        return staged if staged is not None else await self._sdk.uncommitted_blocks(name)
 
     def read(
         self, name: BlobName, *, offset: int = 0, etag: ETag | None = None
@@ -243,15 +251,21 @@ class AzureBlobStore:
         if self._tokens is not None:
             self._heads.bearer = await self._tokens.token()
 
-    async def _sent(self, name: BlobName, head: bytes, body: Body, *, replace: Replace = True) -> Answer:
-        """The answer to a write that was done, or the error that says why it was not."""
+    async def _answered(self, name: BlobName, head: bytes) -> Answer:
+        """The answer to a question, or the error that says why there is none."""
+        return await self._sent(name, head, (), expected=OK)
+
+    async def _sent(
+        self, name: BlobName, head: bytes, body: Body, *, replace: Replace = True, expected: int = CREATED
+    ) -> Answer:
+        """The answer to a request that was done, or the error that says why it was not."""
         error: IngestError
         try:
             answer = await self._pool.ask(head, body)
         except WireTrouble as trouble:
             error = unanswered(trouble, str(name), self._account.host)
         else:
-            if answer.status == CREATED:
+            if answer.status == expected:
                 return answer
             error = refused(answer, str(name), replace=replace)
         raise error

@@ -26,12 +26,16 @@ _HEADERS = re.compile(rf"{_HEADER}(?:\r\n{_HEADER})*+\Z")
 _BEGINNING = re.compile(rf"(?:{_HEADER}\r\n)*+")
 _LENGTH = re.compile(rb"[0-9]{1,18}\Z")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n\0]*)?\Z")
+_METADATA = "x-ms-meta-"
 _NO_BODY = frozenset({204, 304})
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Status, and headers by their names in lower case. ``is_last`` when the connection ends after it."""
+    """Status, and headers by their names in lower case, save what follows ``x-ms-meta-``.
+
+    ``is_last`` when the connection ends after it.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -73,11 +77,17 @@ def _headers(text: str) -> dict[str, str]:
         raise BadAnswer(f"header {number} is malformed")
     for line in lines:
         key, _, value = line.partition(":")
-        key, value = key.lower(), value.strip(" \t")
+        key, value = _name(key), value.strip(" \t")
         if key in headers:
             value = _joined(key, headers[key], value)
         headers[key] = value
     return headers
+
+
+def _name(key: str) -> str:
+    """In lower case, but for the customer's own part of a metadata header."""
+    lower = key.lower()
+    return _METADATA + key[len(_METADATA) :] if lower.startswith(_METADATA) else lower
 
 
 def _joined(key: str, first: str, second: str) -> str:

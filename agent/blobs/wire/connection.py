@@ -67,7 +67,7 @@ class Connection:
         self.is_sending = False
         if early is not None:
             return _no(early)
-        answer = self._answer()
+        answer = self._answer(has_body=not head.startswith(b"HEAD "))
         self.is_fresh = False
         self.is_spent = answer.is_last or not self._incoming.is_empty
         return answer
@@ -141,9 +141,9 @@ class Connection:
         except NoAnswer:
             raise NoAnswer(self._ended) from None
 
-    def _answer(self) -> Answer:
+    def _answer(self, *, has_body: bool) -> Answer:
         try:
-            return self._incoming.answer()
+            return self._incoming.answer(has_body=has_body)
         except NoAnswer as trouble:
             raise NoAnswer(self._ended or trouble.why) from None
 

@@ -74,6 +74,16 @@ class Heads:
         """A container, for which there is no body."""
         return self._head(f"/{container}", {"restype": "container"}, [], 0)
 
+    def properties(self, name: BlobName) -> bytes:
+        """A question for the headers of a blob; its answer has no body."""
+        return self._head(_path(name), {}, [], 0, verb="HEAD")
+
+    def uncommitted_blocks(self, name: BlobName) -> bytes:
+        """A question for a list of blocks."""
+        return self._head(
+            _path(name), {"blocklisttype": "uncommitted", "comp": "blocklist"}, [], 0, verb="GET"
+        )
+
     def put_blob(
         self, name: BlobName, length: int, crc64: int | None, attributes: BlobAttributes, *, replace: Replace
     ) -> bytes:
@@ -113,6 +123,7 @@ class Heads:
         length: int,
         *,
         replace: Replace = True,
+        verb: str = "PUT",
     ) -> bytes:
         """``path`` is quoted and without the endpoint's; ``query`` in the order of its keys."""
         path = self._path + path
@@ -122,7 +133,7 @@ class Heads:
         authorization = ""
         if self._key is not None:
             headers.append(("x-ms-date", self._now()))
-            signature = self._signature(path, query, headers, length, (match, none_match))
+            signature = self._signature(verb, path, query, headers, length, (match, none_match))
             authorization = f"Authorization: SharedKey {self._account}:{signature}\r\n"
         elif self.bearer:
             headers.append(("x-ms-date", self._now()))
@@ -132,18 +143,24 @@ class Heads:
         lines = "".join([f"{key}: {value}\r\n" for key, value in headers])
         target = f"{self._origin}{path}?{asked}" if asked else f"{self._origin}{path}"
         condition = f"If-Match: {match}\r\n" if match else "If-None-Match: *\r\n" if none_match else ""
+        size = f"Content-Length: {length}\r\n" if verb == "PUT" else ""
         return (
-            f"PUT {target} HTTP/1.1\r\n{self._fixed}{authorization}{condition}{lines}"
-            f"Content-Length: {length}\r\n\r\n"
+            f"{verb} {target} HTTP/1.1\r\n{self._fixed}{authorization}{condition}{lines}{size}\r\n"
         ).encode("ascii")
 
     def _signature(
-        self, path: str, query: Mapping[str, str], headers: _Headers, length: int, matches: tuple[str, str]
+        self,
+        verb: str,
+        path: str,
+        query: Mapping[str, str],
+        headers: _Headers,
+        length: int,
+        matches: tuple[str, str],
     ) -> str:
         assert self._key is not None
         # Verb, Content-Encoding, -Language, -Length, -MD5, -Type, Date, If-Modified-Since, If-Match,
         # If-None-Match, If-Unmodified-Since, Range; those that we do not send are empty.
-        plain = f"PUT\n\n\n{length or ''}\n\n\n\n\n{matches[0]}\n{matches[1]}\n\n\n"
+        plain = f"{verb}\n\n\n{length or ''}\n\n\n\n\n{matches[0]}\n{matches[1]}\n\n\n"
         named = sorted((_rank(key), key.lower(), value) for key, value in headers)
         of_service = "".join([f"{key}:{value}\n" for _, key, value in named])
         resource = f"/{self._account}{path}" + "".join([f"\n{key}:{query[key]}" for key in query])

@@ -20,6 +20,23 @@ COMMAND_WITHIN_S = 120.0
 STOP_WITHIN_S = 20.0
 _MORE_CALLS = "landlock_create_ruleset landlock_add_rule landlock_restrict_self"
 """What the container's own filter does not know, and a real machine's kernel takes from anybody."""
+_WALLS = (
+    "DynamicUser=yes",
+    "DevicePolicy=closed",
+    "CapabilityBoundingSet=CAP_SYS_RAWIO",
+    "AmbientCapabilities=CAP_SYS_RAWIO",
+    "MemoryMax=64M",
+    "PrivateMounts=yes",
+    "ProtectProc=invisible",
+    "ProtectControlGroups=yes",
+    "ProtectHostname=yes",
+    "ProtectKernelModules=yes",
+    "ProtectKernelTunables=yes",
+    "RestrictAddressFamilies=AF_UNIX",
+    "RestrictNamespaces=yes",
+    "SystemCallFilter=@system-service",
+)
+"""Kinds of those that our units put up."""
 _PROGRAMS = ("systemd-nspawn", "nsenter", "unshare", "systemctl")
 
 
@@ -88,10 +105,19 @@ def booted(folder: Path, binds: Mapping[Path, str]) -> Iterator[Container]:
         )
     try:
         container = Container(_leader(process, said))
-        container.run("systemctl", "is-system-running", "--wait", check=False)
+        _try(container)
         yield container
     finally:
         _stop(process)
+
+
+def _try(container: Container) -> None:
+    """Whether services can be started behind walls here, before anything of ours is."""
+    try:
+        container.run("systemctl", "is-system-running", "--wait", check=False)
+        container.run("systemd-run", "--quiet", "--pipe", "--wait", *(f"-p{wall}" for wall in _WALLS), "true")
+    except (AssertionError, subprocess.TimeoutExpired) as error:
+        raise NoContainer(f"services cannot be confined in a container here: {str(error)[-300:]}") from None
 
 
 def _check() -> None:

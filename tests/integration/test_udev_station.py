@@ -297,7 +297,8 @@ def test_drives_that_must_not_be_touched_are_told_each_with_its_sentence(
         )
         _left_alone(station, "SerialDoubtful", "a RAID controller", drive=f"{serial}-raid")
         _left_alone(station, "SerialDoubtful", "which is made up", bay="lab-bay-made-up")
-        _left_alone(station, "DriveInUse", " is mounted at /")
+        if _runs_from_a_disk():
+            _left_alone(station, "DriveInUse", " is mounted at /")
         assert not station.lines("drive.begin")
         listed = {row["serial"]: row for row in json.loads(station.run("bays", "--json"))}
         assert listed[f"{serial}-extra"]["bay"] == "1"
@@ -308,6 +309,13 @@ def test_drives_that_must_not_be_touched_are_told_each_with_its_sentence(
     box.pull(twin)
     assert station.logged("drive.finished", drive=serial, bay="2")["status"] == "Completed"
     assert (extra.folder / "ro").read_text() == "1\n"
+
+
+def _runs_from_a_disk() -> bool:
+    """Whether the root of this machine lies on a disk that udev shows; not on an overlay, say."""
+    number = os.stat("/").st_dev
+    folder = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}").resolve()
+    return folder.exists() and "/devices/virtual/" not in str(folder)
 
 
 def _left_alone(station: Station, why: str, said: str, **fields: object) -> None:

@@ -7,7 +7,12 @@ from typing import Final
 
 from agent.devices.usage import PROC
 
-NAMES: Final = frozenset({"udisksd", "udisks-daemon", "udevil", "devmon", "usbmount", "udiskie", "automount"})
+NAMES: Final = frozenset(
+    {
+        *("udisksd", "udisks-daemon", "gvfs-udisks2-vo", "udiskie"),
+        *("udevil", "devmon", "usbmount", "automount"),
+    }
+)
 """As /proc/PID/comm has them: 15 characters at most."""
 NEXT_STEP: Final = "Ship 59- and 60-drive-ingest.rules, which keep them off the bays, or remove them."
 

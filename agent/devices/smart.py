@@ -26,7 +26,7 @@ class Smartctl:
 
     async def ask(self, node: str) -> Health:
         """A snapshot of the drive at this device node. Never raises: silence is an unknown health."""
-        program = _find(self._command)
+        program = find(self._command)
         if program is None:
             return unknown(f"{self._command} is not installed")
         try:
@@ -43,7 +43,8 @@ class Smartctl:
         return read_health(told) if isinstance(told, dict) else unknown(f"{self._command} told nothing")
 
 
-def _find(command: str) -> str | None:
+def find(command: str = "smartctl") -> str | None:
+    """Where the program lies; None where it is not installed."""
     return shutil.which(command, path=f"{os.environ.get('PATH', os.defpath)}:{PLACES}")
 
 

@@ -6,25 +6,21 @@ import ctypes
 import errno
 import json
 import os
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.devices.automounters import automounters
+from agent.devices.smart import find
 from agent.station.preflight.finding import Finding, failed, passed, skipped, warning
 from agent.transfer.sandbox import kernel
 
 SMARTCTL_WITHIN_S = 10.0
 OLDEST_SMARTCTL = (7, 0)
-PLACES = "/usr/sbin:/sbin:/usr/local/sbin"
 CAP_SYS_RAWIO = 17
 SMART_SOCKET = "run/drive-ingest-smart.sock"
 RULES = "60-drive-ingest.rules"
 RULES_FOLDERS = ("etc/udev/rules.d", "run/udev/rules.d", "usr/local/lib/udev/rules.d", "usr/lib/udev/rules.d")
-AUTOMOUNTERS = frozenset(
-    {"udisksd", "gvfs-udisks2-vo", "udiskie", "devmon", "usbmount", "automount", "udevil"}
-)
-"""Names of processes as the kernel keeps them, 15 characters at most."""
 
 _STA_UNSYNC = 0x40
 _LANDLOCK_CREATE_RULESET, _ASK_VERSION = 444, 1
@@ -96,7 +92,7 @@ class Machine:
 
     def automounters(self) -> Finding:
         """Nobody else takes drives that are plugged in, or the shipped rule keeps them off."""
-        running = sorted(self._running() & AUTOMOUNTERS)
+        running = automounters(self.root / "proc")
         has_rule = any((self.root / folder / RULES).exists() for folder in RULES_FOLDERS)
         if running and not has_rule:
             return warning(
@@ -108,18 +104,9 @@ class Machine:
             return passed("automounters", f"{', '.join(running)} runs; the udev rule keeps it off the bays")
         return passed("automounters", "none runs")
 
-    def _running(self) -> set[str]:
-        names = set()
-        for comm in (self.root / "proc").glob("[0-9]*/comm"):
-            try:
-                names.add(comm.read_text("utf-8", "replace").strip())
-            except OSError:
-                continue
-        return names
-
     def smartctl(self) -> Finding:
         """Drives can be asked for their health."""
-        program = shutil.which("smartctl", path=f"{os.environ.get('PATH', os.defpath)}:{PLACES}")
+        program = find()
         if program is None:
             return warning(
                 "smartctl", "it is not installed: drives' health is not known", "apt install smartmontools"

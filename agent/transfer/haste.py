@@ -87,8 +87,11 @@ class Haste:
         for timeout in [timeout for timeout, late_at in self._open.items() if late_at <= now]:
             if self._spare < 1:
                 break
-            self._spare -= 1
             del self._open[timeout]
+            if timeout.expired():
+                # Its deadline has cut it, and it has not let go yet.
+                continue
+            self._spare -= 1
             self._cut.add(timeout)
             timeout.reschedule(now)
         self._timer = loop.call_later(LOOK_EVERY_S, self._look) if self._open else None

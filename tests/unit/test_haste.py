@@ -166,3 +166,32 @@ def test_a_straggler_that_straggles_again_has_longer_and_one_of_another_size_is_
         await asyncio.gather(large, return_exceptions=True)
 
     _run(scene)
+
+
+def test_what_its_deadline_cut_and_what_lets_go_late_does_not_end_all_early_cuts() -> None:
+    async def scene() -> None:
+        patience = Patience(3600, asyncio.Event())
+
+        async def let_go_late() -> None:
+            try:
+                await asyncio.sleep(STALL_S)
+            finally:
+                await asyncio.sleep(5)
+
+        await _send(patience, Service(), 40)
+        # Nothing is spared yet, so the deadline cuts it; while it lets go, others are answered.
+        lost = asyncio.create_task(patience.call(let_go_late, SMALL, is_repeatable=True))
+        await asyncio.sleep(46)
+        await _send(patience, Service(), 1000)
+        await asyncio.sleep(1)
+        lost.cancel()
+        await asyncio.gather(lost, return_exceptions=True)
+        service = Service(one_in=1)
+        before = patience.cut_requests
+        again = asyncio.create_task(patience.call(service.put, SMALL, is_repeatable=True))
+        await asyncio.sleep(10)
+        assert patience.cut_requests > before
+        again.cancel()
+        await asyncio.gather(again, return_exceptions=True)
+
+    _run(scene)

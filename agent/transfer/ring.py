@@ -116,8 +116,8 @@ class SlotPool:
         try:
             return await future
         except asyncio.CancelledError:
-            if future.done() and not future.cancelled():
-                self.put_back(future.result())
+            # If it waited still: those behind it may need less than it did.
+            self.put_back([] if future.cancelled() else future.result())
             raise
 
     def put_back(self, slots: list[int]) -> None:

@@ -69,6 +69,20 @@ async def test_a_taker_that_gives_up_blocks_nobody_and_loses_no_slot() -> None:
     assert sorted(await pool.take(2)) == [0, 1]
 
 
+async def test_when_a_taker_of_many_gives_up_those_behind_it_take_what_is_free() -> None:
+    pool = SlotPool(4)
+    await pool.take(2)
+    many = asyncio.create_task(pool.take(3))
+    await asyncio.sleep(0)
+    few = asyncio.create_task(pool.take(2))
+    await asyncio.sleep(0)
+    many.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await many
+    async with asyncio.timeout(5):
+        assert await few == [2, 3]
+
+
 async def test_more_slots_than_there_are_is_an_error_and_no_hang() -> None:
     with pytest.raises(ValueError, match="3 slots"):
         await SlotPool(2).take(3)

@@ -11,7 +11,7 @@ from functools import partial
 
 from agent.blobs.rules import body_length
 from agent.blobs.store import BlobProperties, BlobStore, Body, NewBlob, Replace
-from agent.errors import BlobAlreadyExists, BlobNotFound, BlobRequestFailed
+from agent.errors import BlobAlreadyExists, BlobNotFound, BlobRequestFailed, IngestError
 from agent.formats.rename import rename
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.codes import Disposition, DispositionStatus
@@ -91,12 +91,20 @@ class Sender:
         then, whatever hindered them. When they are not wanted, or TOGETHER_S is over, no more are begun;
         ``is_wanted`` is asked in another thread.
         """
-        for container in {blob.name.container for blob in blobs}:
-            await self.ensure_container(container)
-        async with self._room:
+        try:
+            for container in {blob.name.container for blob in blobs}:
+                await self.ensure_container(container)
+        except IngestError:
+            return 0
+
+        async def put() -> int:
+            # Not before its turn came, which under a cap may take longer than that.
             until = time.monotonic() + TOGETHER_S
+            return await self._store.put_blobs(blobs, lambda: is_wanted() and time.monotonic() < until)
+
+        async with self._room:
             done = await self._patience.attempt(
-                lambda: self._store.put_blobs(blobs, lambda: is_wanted() and time.monotonic() < until),
+                put,
                 sum(body_length(blob.body) for blob in blobs),
                 TOGETHER_S + LAST_OF_THEM_S,
             )

@@ -15,7 +15,9 @@ from agent.blobs.store import NO_ATTRIBUTES, BlobProperties, BlobStore, NewBlob,
 from agent.errors import BlobAlreadyExists, BlobRequestFailed
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.codes import Disposition, DispositionStatus
+from agent.model.identity import ContainerName
 from agent.transfer import patience, sender
+from agent.transfer.pace import Pace
 from agent.transfer.patience import Patience
 from agent.transfer.sender import MARKER_KEY, MAX_LOOKS, MAX_RENAMES, NoFreeName, Placed, Sender, Target
 
@@ -324,3 +326,31 @@ async def test_when_they_hang_they_are_cut_and_none_counts_as_put(monkeypatch: p
     patience = Patience(5, asyncio.Event())
     assert await Sender(Hanging(), patience, 4).put_together(_dozen(), lambda: True) == 0
     assert patience.cut_requests == 1
+
+
+async def test_their_time_begins_with_their_turn_and_not_while_they_wait_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pace = Pace.alone(asyncio.Event())
+    begin = pace.begin
+
+    async def slow_turn(body_bytes: int) -> float:
+        if body_bytes:
+            await asyncio.sleep(0.3)
+        return await begin(body_bytes)
+
+    monkeypatch.setattr(sender, "TOGETHER_S", 0.2)
+    monkeypatch.setattr(pace, "begin", slow_turn)
+    patience = Patience(5, asyncio.Event(), pace=pace)
+    assert await Sender(MemoryBlobStore(), patience, 4).put_together(_dozen(), lambda: True) == 12
+
+
+async def test_a_container_that_is_refused_is_left_to_those_who_send_them_alone() -> None:
+    class BeingDeleted(MemoryBlobStore):
+        async def ensure_container(self, container: ContainerName) -> None:
+            raise BlobRequestFailed(f"{container}: the store answered 409 ContainerBeingDeleted")
+
+    sender = _sender(BeingDeleted())
+    assert await sender.put_together(_dozen(), lambda: True) == 0
+    with pytest.raises(BlobRequestFailed, match="ContainerBeingDeleted"):
+        await sender.put_whole(_target(Disposition.RENAME), [memoryview(BODY)], crc64([BODY]))

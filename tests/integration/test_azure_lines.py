@@ -12,6 +12,7 @@ from agent.blobs.azure import AzureBlobStore
 from agent.blobs.crc64 import crc64
 from agent.blobs.store import NO_ATTRIBUTES, NewBlob
 from agent.blobs.wire import lines
+from agent.blobs.wire.answer import RECEIVE_BYTES
 from agent.model.blobs import BlobName
 from agent.model.secrets import Secret
 from fixtures.certificates import Certificates
@@ -170,6 +171,28 @@ async def test_what_the_service_says_unasked_is_no_answer_to_the_next_request() 
     assert (len(seen), server.connections) == (2, 2)
 
 
+async def test_what_the_service_says_behind_a_refusal_does_not_go_on_with_the_batch(
+    tls: Certificates | None,
+) -> None:
+    seen: list[Request] = []
+    head = b"HTTP/1.1 409 Conflict\r\nContent-Length: 8000\r\nx: "
+    refusal = head + b"y" * (RECEIVE_BYTES - len(head) - 4 - 8000) + b"\r\n\r\n" + b"n" * 8000
+
+    def chatty(peer: Peer) -> None:
+        seen.append(peer.request())
+        # One record of TLS, of which the first part is taken by itself.
+        peer.say(refusal + CREATED)
+        taking(seen)(peer)
+
+    with serving(chatty, taking(seen), tls=tls) as server:
+        store = store_at(server.endpoint)
+        assert await put(store, 5) == 0
+        assert await put(store, 2) == 2
+        await store.close()
+    assert [request.body for request in seen] == [*bodies(1), *bodies(2)]
+    assert server.connections == 2
+
+
 async def test_a_yes_to_a_body_that_was_not_sent_whole_is_not_believed() -> None:
     def hasty(peer: Peer) -> None:
         peer.head()
@@ -219,6 +242,27 @@ async def test_a_batch_on_which_nothing_moves_ends_with_what_is_there(
     with serving(falls_silent, tls=tls) as server:
         store = store_at(server.endpoint)
         assert await put(store, 5) == 2
+        await store.close()
+
+
+async def test_a_batch_on_a_slow_line_goes_on_as_long_as_something_arrives(
+    tls: Certificates | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size, part = 12 << 20, 256 << 10
+
+    def slow(peer: Peer) -> None:
+        peer.head()
+        for _ in range(size // part):
+            peer.take(part)
+            threading.Event().wait(0.02)
+        peer.say(CREATED)
+        peer.wait_for_the_end()
+
+    monkeypatch.setattr(lines, "TICK_S", 0.05)
+    monkeypatch.setattr(lines, "STALLED_AFTER_S", 0.4)
+    with serving(slow, tls=tls) as server:
+        store = store_at(server.endpoint)
+        assert await put(store, 1, size) == 1
         await store.close()
 
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from agent.blobs.traffic import Traffic
 from agent.blobs.wire.answer import RECEIVE_BYTES, Answer, Incoming
 from agent.blobs.wire.connection import Request
-from agent.blobs.wire.tcp_info import line
+from agent.blobs.wire.tcp_info import acked_bytes, line
 from agent.blobs.wire.trouble import NoAnswer, WireTrouble
 
 FIRST_FAILURE = 300
@@ -25,7 +25,7 @@ FIRST_FAILURE = 300
 
 TICK_S = 1.0
 STALLED_AFTER_S = 5.0
-"""Without a word from the service a batch ends: who sends the rest of it alone is more patient."""
+"""Without anything that arrives a batch ends: who sends the rest of it alone is more patient."""
 
 
 class _NotYet(Exception):
@@ -50,8 +50,9 @@ class _Line:
         self._answers: list[Answer] = []
         self._done: asyncio.Future[None] | None = None
         self.is_closed = False
-        self.moved_at = loop.time()
-        """When the last request was begun, or something of an answer came."""
+        self._moved_at = loop.time()
+        """When the last request was begun, something of it seen to have arrived, or of an answer came."""
+        self._acked_bytes = 0
         loop.add_reader(sock, self._readable)
 
     async def ask_each(self, requests: Iterable[Request]) -> list[Answer]:
@@ -67,6 +68,18 @@ class _Line:
         finally:
             self._requests, self._done = iter(()), None
         return self._answers
+
+    def is_usable(self) -> bool:
+        """Between batches: whether it is open, and nothing came that nobody asked for."""
+        self._readable()
+        return not self.is_closed
+
+    def is_stalled(self) -> bool:
+        """For so long nothing arrived at either end."""
+        now, acked = self._loop.time(), acked_bytes(self.sock)
+        if acked != self._acked_bytes:
+            self._acked_bytes, self._moved_at = acked, now
+        return now - self._moved_at >= STALLED_AFTER_S
 
     def close(self) -> None:
         """Idempotent. A batch that is under way ends with the answers that it has."""
@@ -88,7 +101,7 @@ class _Line:
             self._end()
             return
         head, body = request
-        self.moved_at = self._loop.time()
+        self._moved_at = self._loop.time()
         # One record and one system call are cheaper than no copy.
         self._unsent = memoryview(b"".join((head, *body)))
         self._send()
@@ -116,7 +129,7 @@ class _Line:
                 return
             except OSError:
                 piece = b""
-            if not piece or self._done is None:
+            if not piece or self._done is None or self._done.done():
                 # The end, or what nobody asked for.
                 self.close()
                 return
@@ -126,7 +139,7 @@ class _Line:
 
     def _take(self, piece: bytes) -> None:
         """Bytes of an answer."""
-        self.moved_at = self._loop.time()
+        self._moved_at = self._loop.time()
         self._held += piece
         incoming = Incoming(_nothing_more)
         incoming.push(self._held)
@@ -215,15 +228,14 @@ class Lines:
 
     def _cut_stalled(self) -> None:
         self._watch = self._loop.call_later(TICK_S, self._cut_stalled) if self._busy else None
-        now = self._loop.time()
         for each in self._busy:
-            if now - each.moved_at >= STALLED_AFTER_S:
+            if not each.is_closed and each.is_stalled():
                 each.close()
 
     async def _line(self) -> _Line:
         while self._idle:
             idle = self._idle.pop()
-            if not idle.is_closed:
+            if idle.is_usable():
                 return idle
         if self._is_closed:
             raise NoAnswer("the store was closed")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.config import Settings, StoreSettings
+from agent.devices import smart as smart_module
 from agent.model.access import Identity, IdentityKind
 from agent.model.secrets import Secret
 from agent.station.preflight import machine as machine_module
@@ -84,7 +85,7 @@ def test_smartctl_is_there_and_new_enough(
     says: str | None, outcome: Outcome, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(machine_module, "PLACES", str(tmp_path))
+    monkeypatch.setattr(smart_module, "PLACES", str(tmp_path))
     monkeypatch.setattr(machine_module, "_has_capability", lambda number: True)
     if says is not None:
         _program(tmp_path, says)

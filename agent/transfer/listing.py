@@ -8,7 +8,7 @@ were made from hostile bytes by a process that those bytes may have taken over.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, compress
 from typing import Any
@@ -27,6 +27,10 @@ DAMAGED = "$Damaged"
 
 FILES_PER_MESSAGE = 1024
 EXTENTS_PER_MESSAGE = 50_000
+CHARS_PER_MESSAGE = 4 << 20
+"""Of the paths of its files, all written out: a folder that lies deep is told once, and used for each."""
+STREAMS_AT_ONCE = 16
+"""Of one file; a path of a thousand folders stands in the row of each."""
 MAX_EXTENTS = 1_000_000
 """A file in more pieces than this is not moved: its list would not fit a message."""
 
@@ -50,15 +54,24 @@ class Batch:
     names: list[str] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     rows: list[tuple[int, list[object]]] = field(default_factory=list)
+    folder_chars: list[int] = field(default_factory=list)
     extents: int = 0
+    chars: int = 0
 
     @property
     def is_full(self) -> bool:
         """Whether it is to be sent now."""
-        return len(self.names) + len(self.rows) >= FILES_PER_MESSAGE or self.extents >= EXTENTS_PER_MESSAGE
+        return (
+            len(self.names) + len(self.rows) >= FILES_PER_MESSAGE
+            or self.extents >= EXTENTS_PER_MESSAGE
+            or self.chars >= CHARS_PER_MESSAGE
+        )
 
     def add(self, entry: Entry | DamagedRecord) -> None:
-        """What is no file of a customer's is left out: NTFS's own, and folders without named streams."""
+        """One of ``parts_of``.
+
+        What is no file of a customer's is left out: NTFS's own, and folders without named streams.
+        """
         if isinstance(entry, Entry):
             if entry.is_system or (entry.is_directory and not any(each.name for each in entry.streams)):
                 return
@@ -67,6 +80,7 @@ class Batch:
         for row in rows_of(entry):
             self.rows.append((len(self.names), row))
             self.extents += len(row[1][7]) if isinstance(row[1], list) else 0
+            self.chars += _chars(row[0]) if isinstance(row[0], list) else 0
 
     def _add_ordinary(self, entry: Entry) -> bool:
         streams = entry.streams
@@ -80,7 +94,10 @@ class Batch:
         place = self.folders.get(folder)
         if place is None:
             place = self.folders[folder] = len(self.folders)
-        self.names.append(entry.path[-1])
+            self.folder_chars.append(_chars(folder))
+        name = entry.path[-1]
+        self.names.append(name)
+        self.chars += self.folder_chars[place] + len(name)
         self.numbers += (place, streams[0].first_offset, *numbers)
         return True
 
@@ -93,6 +110,19 @@ class Batch:
             "numbers": base64.b64encode(np.array(self.numbers, dtype="<u8").tobytes()).decode("ascii"),
             "rows": self.rows,
         }
+
+
+def _chars(names: Sequence[str]) -> int:
+    return sum(map(len, names)) + len(names)
+
+
+def parts_of(entry: Entry | DamagedRecord) -> Iterator[Entry | DamagedRecord]:
+    """The entry, some of its streams at a time where it has many: to be added one after the other."""
+    if isinstance(entry, DamagedRecord) or len(entry.streams) <= STREAMS_AT_ONCE:
+        yield entry
+        return
+    for start in range(0, len(entry.streams), STREAMS_AT_ONCE):
+        yield entry._replace(streams=entry.streams[start : start + STREAMS_AT_ONCE])
 
 
 def rows_of(entry: Entry | DamagedRecord) -> Iterator[list[object]]:
@@ -156,6 +186,7 @@ class Listed:
             if not isinstance(folder, list):
                 raise WorkerLost(_BAD)
             _check_names(folder)
+        _check_size(folders, names, numbers)
         stride = 8 * NUMBERS
         packed = numbers[:, 2:].tobytes()
         return cls(
@@ -204,6 +235,14 @@ def _numbers(text: str, files: int, folders: int) -> NDArray[np.uint64]:
 def _check_names(names: list[Any]) -> None:
     if names and (set(map(type, names)) != {str} or not all(names)):
         raise WorkerLost(_BAD)
+
+
+def _check_size(folders: list[list[str]], names: list[str], numbers: NDArray[np.uint64]) -> None:
+    """That no few bytes of a message are many once each file has its path."""
+    each = np.array([_chars(folder) for folder in folders], dtype=np.uint64)
+    chars = int(each[numbers[:, 0]].sum()) + sum(map(len, names))
+    if len(names) > FILES_PER_MESSAGE or chars > 2 * CHARS_PER_MESSAGE:
+        raise WorkerLost(f"the reader sent {len(names)} entries of {chars} characters at once")
 
 
 def _checked_rows(rows: list[Any], files: int) -> list[tuple[int, Any]]:

@@ -31,7 +31,7 @@ from agent.errors import (
 from agent.transfer.confined import WatchedChannel, confine
 from agent.transfer.endings import last_words
 from agent.transfer.frames import BadFrame, BlockingChannel, Message
-from agent.transfer.listing import Batch, rows_of
+from agent.transfer.listing import Batch, parts_of, rows_of
 from agent.transfer.orders import ReaderOrder
 from agent.transfer.ring import Ring
 from agent.transfer.sandbox import NOT_CONFINED, Confinement
@@ -126,10 +126,11 @@ class Reader:
     def _scan(self, _: Message) -> None:
         batch = Batch()
         for entry in self._ntfs.scan(self._scratch):
-            batch.add(entry)
-            if batch.is_full:
-                self._channel.send(batch.message())
-                batch = Batch()
+            for part in parts_of(entry):
+                batch.add(part)
+                if batch.is_full:
+                    self._channel.send(batch.message())
+                    batch = Batch()
         self._channel.send(batch.message())
         # Records that a pulled or faltering drive could not give look damaged; they are not.
         self._was_there("listed")

@@ -17,9 +17,10 @@ from agent.model.codes import BlobStatus, Disposition
 from agent.model.job import Destination
 from agent.model.naming import encode_all, encode_segment
 from agent.transfer import listing
+from agent.transfer.frames import MAX_FRAME_BYTES, pack
 from agent.transfer.items import Item, ItemState, Outcome
 from agent.transfer.journal import Journal
-from agent.transfer.listing import Batch, Listed
+from agent.transfer.listing import Batch, Listed, parts_of, rows_of
 from agent.transfer.placement import Placement
 from agent.volume.ntfs import DamagedRecord, Entry, StreamKind, StreamRef
 
@@ -174,6 +175,36 @@ def test_a_batch_is_full_of_extents_before_it_is_full_of_files() -> None:
     stream = StreamRef(1, 1, "", StreamKind.PLAIN, 1, 1, 0, extents, None, 0)
     batch.add(Entry(1, 1, ("f",), False, 0, 0, 0, 0, 0, 1, False, (stream,), None, None))
     assert batch.is_full
+
+
+def test_a_batch_is_full_of_deep_paths_before_they_are_many_megabytes() -> None:
+    deep, batch, files = ("d" * 255,) * 1024, Batch(), 0
+    while not batch.is_full:
+        path = (*deep, str(files))
+        stream = _stream(files, "plain", 5)
+        batch.add(Entry(files, 1, path, False, 0, 0, 0, 0, 0, 1, False, (stream,), None, None))
+        files += 1
+    assert files < 20
+    assert len(Listed.of(json.loads(json.dumps(batch.message()))).names) == files
+
+
+@pytest.mark.parametrize(("files", "folder_chars"), [(1025, 1), (1000, 10_000), (1, 10_000_000)])
+def test_a_message_of_few_bytes_and_very_many_characters_is_refused(files: int, folder_chars: int) -> None:
+    numbers = np.frombuffer(base64.b64decode(_message()["numbers"]), "<u8")
+    text = base64.b64encode(np.tile(numbers, files).tobytes()).decode()
+    with pytest.raises(WorkerLost, match=f"{files} entries of"):
+        Listed.of(_message(folders=[["d" * folder_chars]], names=["f"] * files, numbers=text))
+
+
+def test_a_file_with_very_many_streams_is_listed_some_at_a_time() -> None:
+    streams = tuple(_stream(7, "named", 5)._replace(name=str(number)) for number in range(1000))
+    entry = Entry(7, 1, ("d" * 255,) * 1024, False, 0, 1, 2, 3, 4, 1, False, streams, None, None)
+    parts = [*parts_of(entry)]
+    assert [row for part in parts for row in rows_of(part)] == [*rows_of(entry)]
+    batch = Batch()
+    batch.add(parts[0])
+    assert batch.is_full
+    assert len(pack(batch.message())) < MAX_FRAME_BYTES // 8
 
 
 def test_a_file_in_too_many_pieces_is_listed_without_them(monkeypatch: pytest.MonkeyPatch) -> None:

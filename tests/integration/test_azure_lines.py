@@ -194,14 +194,17 @@ async def test_what_the_service_says_behind_a_refusal_does_not_go_on_with_the_ba
 
 
 async def test_a_yes_to_a_body_that_was_not_sent_whole_is_not_believed() -> None:
+    is_over = threading.Event()
+
     def hasty(peer: Peer) -> None:
         peer.head()
         peer.say(CREATED)
-        peer.wait_for_the_end()
+        is_over.wait(PATIENCE_S)
 
     with serving(hasty) as server:
         store = store_at(server.endpoint)
         assert await put(store, 1, 64 << 20) == 0
+        is_over.set()
         await store.close()
 
 

@@ -91,12 +91,12 @@ def test_a_promised_md5_is_computed_though_the_job_asks_for_none() -> None:
     assert (check.md5, check.promised_md5) == (True, b"\2" * 16)
 
 
-def test_page_blobs_have_no_hash_of_the_whole() -> None:
+def test_page_blobs_have_the_hashes_that_are_asked_for_and_promised() -> None:
     item = LISTED._replace(type=BlobType.PAGE)
     check = check_of(
         item, Treatment(content_md5=True, sha256=True), MARK, BlobAttributes(content_md5=b"\2" * 16)
     )
-    assert not check.hashes
+    assert (check.md5, check.sha256, check.promised_md5) == (True, True, b"\2" * 16)
 
 
 known = st.builds(

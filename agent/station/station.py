@@ -27,6 +27,7 @@ from agent.station.visit import Visit, Watcher
 from agent.telemetry import Log
 
 RECONCILE_EVERY_S = 2.0
+LOOKS_ANYWAY = f"drives are looked for every {RECONCILE_EVERY_S:g} s; look into systemd-udevd, and restart"
 PAUSE_AFTER_CRASH_S = 30.0
 LOOK_AT_CREDENTIAL_EVERY_S = 60.0
 
@@ -118,6 +119,9 @@ class Station:
         except (IngestError, OSError) as error:
             self._log.error("reconcile.failed", error=type(error).__name__, detail=str(error))
             trouble = error
+        except Exception as error:  # noqa: BLE001 - a supervisor
+            self._log.error("reconcile.failed", error=type(error).__name__, at=_place(error))
+            trouble = error
         is_first = self._view.round_at is None
         self._view.round_ended(trouble)
         self._notifier.status(self._view.status())
@@ -183,8 +187,11 @@ class Station:
         self._view.credential_ends = self._expiry.look(credential, datetime.now(UTC))
 
     async def _follow_hints(self) -> None:
-        async for _ in self._source.changes():
-            self._hint.set()
+        try:
+            async for _ in self._source.changes():
+                self._hint.set()
+        except Exception as error:  # noqa: BLE001 - hints are all that is lost
+            self._log.warning("events.lost", error=type(error).__name__, at=_place(error), next=LOOKS_ANYWAY)
 
     async def _pause(self) -> None:
         waits = [asyncio.create_task(self._stopping.wait()), asyncio.create_task(self._hint.wait())]

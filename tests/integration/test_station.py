@@ -15,6 +15,7 @@ import pytest
 from agent.catalog import Catalog, open_catalog
 from agent.config import Settings, StoreSettings, TransferSettings
 from agent.devices.fake import FakeSource
+from agent.devices.source import Device
 from agent.model.codes import Disposition
 from agent.model.identity import JobName, SerialNumber
 from agent.model.job import Destination, Drive, DriveSpec, JobSpec
@@ -28,7 +29,7 @@ from agent.transfer.pair import Pair
 from tests.kit import images
 from tests.kit.log import KeptLog
 
-WAIT_S = 60
+WAIT_S = 240
 JOB = JobName.parse("box")
 
 
@@ -313,3 +314,32 @@ async def test_a_journal_that_a_killed_station_left_of_a_finished_drive_is_remov
             while left.exists():  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         assert needed.exists()
+
+
+class _Stumbling(FakeSource):
+    """Its events never come, and its first look fails as nobody thought of."""
+
+    looks = 0
+
+    async def devices(self) -> list[Device]:
+        self.looks += 1
+        if self.looks == 1:
+            raise RuntimeError("can't start new thread")
+        return await super().devices()
+
+    async def changes(self) -> AsyncIterator[None]:
+        raise PermissionError("netlink")
+        yield
+
+
+async def test_a_source_that_stumbles_does_not_end_the_station(bench: Bench) -> None:
+    bench.source = _Stumbling()
+    await bench.file_job("S1")
+    bench.source.plug("3", bench.image, "S1")
+    async with bench.running():
+        await bench.until(_is(DriveState.COMPLETED), "S1")
+    (crash,) = bench.log.named("reconcile.failed")
+    assert crash["error"] == "RuntimeError"
+    assert Path(__file__).name in crash["at"]
+    (lost,) = bench.log.named("events.lost")
+    assert lost["next"]

@@ -168,7 +168,7 @@ def show_drives(rows: Sequence[dict[str, Any]]) -> None:
         percent = row["percentComplete"]
         table.add_row(
             row["serial"],
-            row["bay"] or "-",
+            printable(row["bay"] or "-"),
             row["job"] or "-",
             str(row["state"] or "extra drive"),
             "-" if percent is None else f"{percent} %",

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from agent.cli.screen import going, size, weather
+from agent.model.printable import printable
 from agent.transfer.events import read_going, read_tally
 
 TOLD_EVERY_PERCENT = 10
@@ -52,9 +53,9 @@ class Watching:
             self._bar = Progress(
                 BarColumn(20),
                 TextColumn("{task.percentage:3.0f} %"),
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 TimeElapsedColumn(),
-                console=Console(stderr=True),
+                console=Console(stderr=True, emoji=False),
             )
             self._task = self._bar.add_task("opening", total=None)
 
@@ -106,12 +107,15 @@ class Watching:
 
     def _progress(self, percent: int, event: Mapping[str, Any], *, is_due: bool) -> None:
         if self._bar is not None:
-            self._bar.update(self._task, total=100, completed=percent, description=progress_text(event))
+            self._bar.update(
+                self._task, total=100, completed=percent, description=printable(progress_text(event))
+            )
         elif is_due:
             self._told_percent, self._told_at = percent, self._seconds()
             self._line(f"{percent:3d} %  {progress_text(event)}")
 
-    def _line(self, text: str) -> None:
+    def _line(self, told: str) -> None:
+        text = printable(told)
         if self._bar is not None:
             self._bar.console.print(text, highlight=False, markup=False)
         else:

@@ -90,6 +90,8 @@ async def _run(program: str, node: str) -> bytes:
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
+        # Nothing of the station's own environment, in which a platform may have put a secret.
+        env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
     )
     try:
         return await report.done

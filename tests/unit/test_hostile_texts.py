@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from agent.catalog import Event
 from agent.cli.screen import show_drives, show_events
+from agent.cli.watching import Watching
 from agent.model.identity import SerialNumber
 from agent.station.notify import Notifier
 from tests.kit.manager import listening
@@ -41,3 +44,23 @@ def test_a_status_moves_no_cursor_and_assigns_nothing_else(tmp_path: Path) -> No
         Notifier(manager.address).status(f"trouble: {EVIL}\nMAINPID=1")
         manager.listen()
     assert manager.said == [{"STATUS": r"trouble: [/]\x1b]0;owned\x07[bold]:smile:\u202e MAINPID=1"}]
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_bar_shows_brackets_and_escapes_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr(sys, "stderr", terminal := _Terminal())
+    nothing = [0, 0]
+    tally = {"discovered": [10, 100], "done": nothing, "failed": nothing, "skipped": nothing}
+    with Watching(quiet=False) as screen:
+        screen.take({"event": "progress", "percent": 10, "tally": tally, "waiting": f"[Errno 111] {EVIL}"})
+        screen.take({"event": "waiting", "detail": EVIL})
+    said = terminal.getvalue()
+    assert r"waiting: [Errno 111] [/]\x1b]0;owned\x07[bold]:smile:\u202e" in said
+    assert r"waiting: [/]\x1b]0;owned\x07[bold]:smile:" in said
+    assert "\x1b]0" not in said

@@ -39,6 +39,9 @@ AHEAD = 4
 MAX_GATHERED_BYTES, MOST_GATHERED = 64 * 1024, 128
 """Of a file that is read together with others, and how many those are."""
 
+MAX_GATHERED_EXTENTS = 256
+"""Of such a file: one message tells those of all."""
+
 FEWEST_TOGETHER, MOST_TOGETHER = 4, 32
 """Small files of one request that one connection puts one after the other: cheaper for each, not slower."""
 
@@ -192,7 +195,7 @@ class _Sweep:
 
         Small files that are to be read through the file system wait for their neighbours.
         """
-        if not request.is_direct and request.length <= MAX_GATHERED_BYTES and not self._is_rescue:
+        if not self._is_rescue and self._may_wait(request):
             if self._gathered_bytes + request.length > SLOT_BYTES or len(self._gathered) == MOST_GATHERED:
                 await self._order_gathered(group)
             self._gathered.append(request.parts[0])
@@ -206,6 +209,11 @@ class _Sweep:
             return
         for (work, piece), _ in wanted:
             await self._order_alone(group, work, piece)
+
+    def _may_wait(self, request: Request) -> bool:
+        if request.is_direct or request.length > MAX_GATHERED_BYTES:
+            return False
+        return len(self._open[request.parts[0].key].stream.extents) <= MAX_GATHERED_EXTENTS
 
     async def _order_gathered(self, group: asyncio.TaskGroup) -> None:
         parts, self._gathered, self._gathered_bytes = self._gathered, [], 0

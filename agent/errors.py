@@ -56,6 +56,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from agent.model.codes import DriveStatus
+from agent.model.printable import printable
 
 
 class Side(StrEnum):
@@ -92,7 +93,7 @@ class IngestError(Exception):
     def line(self) -> str:
         """One line: what, whose side, what next."""
         said = self.detail.rstrip(".")
-        return f"{said} [{self.side}: {self.id}]. {self.next_step}".rstrip()
+        return printable(f"{said} [{self.side}: {self.id}]. {self.next_step}".rstrip())
 
 
 class DriveError(IngestError):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from agent.errors import Side
+
 
 class HindranceKind(StrEnum):
     """What is the matter; the name under which the log tells it."""
@@ -27,6 +29,15 @@ NEXT_STEPS = {
 }
 """What to do about it, for the technician."""
 
+SIDES = {
+    HindranceKind.IN_USE: Side.STATION,
+    HindranceKind.SERIAL_UNKNOWN: Side.DRIVE,
+    HindranceKind.SERIAL_DOUBTFUL: Side.DRIVE,
+    HindranceKind.NOT_ANSWERING: Side.DRIVE,
+    HindranceKind.NOT_DESCRIBED: Side.STATION,
+}
+"""Whose trouble it is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hindrance:
@@ -36,10 +47,20 @@ class Hindrance:
     detail: str
 
     @property
+    def id(self) -> str:
+        """The stable name under which it is told, as errors have one."""
+        return self.kind.value
+
+    @property
+    def side(self) -> Side:
+        """Whose trouble it is."""
+        return SIDES[self.kind]
+
+    @property
     def next_step(self) -> str:
         """What to do about it."""
         return NEXT_STEPS[self.kind]
 
     def line(self) -> str:
-        """One line: what, which state, what next."""
-        return f"{self.detail} [{self.kind}]. {self.next_step}"
+        """One line: what, whose side, what next."""
+        return f"{self.detail} [{self.side}: {self.id}]. {self.next_step}"

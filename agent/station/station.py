@@ -15,6 +15,7 @@ from typing import Any
 from agent.blobs.opening import check_store
 from agent.catalog.catalog import Catalog
 from agent.config import Settings, read_credential
+from agent.devices.hindrance import Hindrance
 from agent.devices.source import Device, DeviceSource
 from agent.errors import ConfigInvalid, IngestError, MoveRefused, PolicyError
 from agent.station.expiry import ExpiryWatch
@@ -241,15 +242,14 @@ class Station:
 
     async def _consider(self, group: asyncio.TaskGroup, device: Device, count: int) -> None:
         if device.hindrance is not None:
-            hindrance = device.hindrance
-            await self._leave_alone(device, hindrance.kind, hindrance.detail, hindrance.next_step)
+            await self._leave_alone(device, device.hindrance)
             return
         try:
             job, drive = choose(device.serial, await self._catalog.find_drive(device.serial), count)
         except PolicyError as error:
             # A drive that waits in its bay after its transfer is no news.
             is_news = not isinstance(error, MoveRefused)
-            await self._leave_alone(device, error.id, error.detail, error.next_step, is_news=is_news)
+            await self._leave_alone(device, error, is_news=is_news)
             return
         key = device.key
         self._view.left_alone.pop(key, None)
@@ -292,17 +292,17 @@ class Station:
                 await self._stopping.wait()
 
     async def _leave_alone(
-        self, device: Device, why: str, detail: str, next_step: str, *, is_news: bool = True
+        self, device: Device, why: Hindrance | PolicyError, *, is_news: bool = True
     ) -> None:
-        self._view.left_alone[device.key] = why
-        if self._told.get(device.key) == detail:
+        self._view.left_alone[device.key] = why.id
+        if self._told.get(device.key) == why.detail:
             return
-        self._told[device.key] = detail
+        self._told[device.key] = why.detail
         log = self._log.bind(drive=device.serial.shown, bay=device.bay)
         tell = log.warning if is_news else log.info
-        tell("drive.left_alone", error=why, detail=detail, next=next_step)
+        tell("drive.left_alone", error=why.id, side=why.side, detail=why.detail, next=why.next_step)
         await self._catalog.record_event(
-            "drive.left_alone", who="station", serial=device.serial, detail=detail
+            "drive.left_alone", who="station", serial=device.serial, detail=why.detail
         )
 
 

@@ -12,6 +12,7 @@ import pytest
 from agent.catalog import Event
 from agent.cli.screen import show_drives, show_events
 from agent.cli.watching import Watching
+from agent.errors import DeviceUnavailable
 from agent.model.identity import SerialNumber
 from agent.station.notify import Notifier
 from tests.kit.manager import listening
@@ -64,3 +65,9 @@ def test_the_bar_shows_brackets_and_escapes_as_they_are(monkeypatch: pytest.Monk
     assert r"waiting: [Errno 111] [/]\x1b]0;owned\x07[bold]:smile:\u202e" in said
     assert r"waiting: [/]\x1b]0;owned\x07[bold]:smile:" in said
     assert "\x1b]0" not in said
+
+
+def test_an_error_is_told_in_one_line() -> None:
+    said = DeviceUnavailable(f"{EVIL}\nis gone").line()
+    assert said.isprintable()
+    assert "[station: DeviceUnavailable]" in said

@@ -8,7 +8,7 @@ import pytest
 
 from agent.devices.bays import bay_of
 from agent.devices.facts import DriveFacts
-from agent.devices.hindrance import HindranceKind
+from agent.devices.hindrance import Hindrance, HindranceKind
 from agent.devices.identity import SmartIdentity, identify, is_made_up
 
 SATA = DriveFacts(
@@ -188,3 +188,10 @@ def test_a_bay_is_known_by_either_form_of_its_path_and_else_shown_as_the_path() 
     assert bay_of(SATA, {"pci-0000:00:1f.2-ata-1.0": "8"}) == "8"
     assert bay_of(SATA, {"pci-0000:00:1f.2-ata-2": "9"}) == "pci-0000:00:1f.2-ata-1.0"
     assert bay_of(replace(SATA, id_path="", id_path_ata=""), {}) == "sda"
+
+
+@pytest.mark.parametrize("kind", HindranceKind)
+def test_a_hindrance_says_whose_it_is_and_what_to_do(kind: HindranceKind) -> None:
+    hindrance = Hindrance(kind, "sdb does something")
+    assert hindrance.line() == (f"sdb does something [{hindrance.side}: {kind}]. {hindrance.next_step}")
+    assert hindrance.next_step.endswith(".")

@@ -148,7 +148,7 @@ def _ours(path: Path, data: bytes, mode: int = 0o644) -> Placed:
 
 
 def _write(path: Path, data: bytes, mode: int = 0o644) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+    _make_folder(path.parent)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -160,3 +160,11 @@ def _write(path: Path, data: bytes, mode: int = 0o644) -> None:
     except OSError:
         os.unlink(name)
         raise
+
+
+def _make_folder(folder: Path) -> None:
+    """Open to the service's user, also where root's umask is narrow."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    for place in reversed(missing):
+        place.mkdir(exist_ok=True)
+        place.chmod(0o755)

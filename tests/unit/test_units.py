@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -139,3 +140,15 @@ def test_what_is_placed_is_told_with_the_next_steps(tmp_path: Path) -> None:
     done = CliRunner().invoke(install_systemd, ["--root", str(tmp_path), "--prefix", "/usr"])
     assert sum(line.startswith("placed ") for line in done.output.splitlines()) == len(PLACES)
     assert "systemctl enable --now drive-ingest-agent" in done.output
+
+
+def test_the_services_user_can_read_what_root_placed_under_a_narrow_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        placed = _install(tmp_path)
+    finally:
+        os.umask(before)
+    made = list(tmp_path.rglob("*"))
+    assert len(made) > len(placed)
+    for path in made:
+        assert path.stat().st_mode & 0o777 in ((0o755,) if path.is_dir() else (0o644, 0o755)), path

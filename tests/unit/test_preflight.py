@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -48,12 +50,24 @@ def test_a_disk_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytes
     assert "disk" in machine.devices().fix
 
 
-def test_udev_is_needed_where_drives_come_from_it(tmp_path: Path) -> None:
+def test_udev_is_needed_where_drives_come_from_it() -> None:
+    # A socket's path is short.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        _look_for_udev(Path(folder))
+
+
+def _look_for_udev(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     _is(machine.udev(needed=True), Outcome.FAILED)
     _is(machine.udev(needed=False), Outcome.SKIPPED)
-    _put(tmp_path / "run/udev/control")
-    _is(machine.udev(needed=True), Outcome.PASSED)
+    control = tmp_path / "run/udev/control"
+    control.parent.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(control))
+        _is(machine.udev(needed=True), Outcome.FAILED)
+        listener.listen()
+        _is(machine.udev(needed=True), Outcome.PASSED)
+    _is(machine.udev(needed=True), Outcome.FAILED)
 
 
 def test_an_automounter_is_a_warning_until_the_rule_is_there(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import ctypes
 import errno
 import json
 import os
+import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,7 @@ class Machine:
 
     def udev(self, *, needed: bool) -> Finding:
         """The daemon that tells of drives runs."""
-        if (self.root / "run/udev/control").exists():
+        if _listens(self.root / "run/udev/control"):
             return passed("udev", "systemd-udevd runs")
         if not needed:
             return skipped("udev", "systemd-udevd does not run, and the settings name no drives of it")
@@ -190,6 +191,20 @@ class Machine:
             f"cgroup v2 does not limit {' and '.join(lacking)}: MemorySwapMax=0 may have no effect",
             "start the machine with systemd.unified_cgroup_hierarchy=1",
         )
+
+
+def _listens(path: Path) -> bool:
+    """Whether anybody may be behind this socket; one that a dead process left refuses."""
+    if not path.is_socket():
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asking:
+        try:
+            asking.connect(os.fspath(path))
+        except ConnectionRefusedError:
+            return False
+        except OSError:
+            return True  # it is closed to this user
+    return True
 
 
 def _smartctl_version(program: str) -> tuple[int, int] | None:

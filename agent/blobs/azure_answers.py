@@ -18,10 +18,9 @@ from agent.model.codes import BlobType
 
 _METADATA = "x-ms-meta-"
 _LENGTH = re.compile(r"[0-9]{1,15}\Z")
-_LIST = re.compile(
-    r"<BlockList\b[^>]*>\s*<UncommittedBlocks>(.*?)</UncommittedBlocks>\s*</BlockList>\s*\Z", re.DOTALL
-)
-_EMPTY_LIST = re.compile(r"<BlockList\b[^>]*>\s*<UncommittedBlocks\s*/>\s*</BlockList>\s*\Z")
+_BEFORE = r"<BlockList\b[^>]*>\s*(?:<CommittedBlocks\s*/>|<CommittedBlocks>\s*</CommittedBlocks>)?\s*"
+_LIST = re.compile(rf"{_BEFORE}<UncommittedBlocks>(.*?)</UncommittedBlocks>\s*</BlockList>\s*\Z", re.DOTALL)
+_EMPTY_LIST = re.compile(rf"{_BEFORE}<UncommittedBlocks\s*/>\s*</BlockList>\s*\Z")
 _BLOCK = re.compile(
     r"\s*<Block>\s*<Name>([A-Za-z0-9+/=]{1,100})</Name>\s*<Size>([0-9]{1,11})</Size>\s*</Block>\s*"
 )

@@ -422,3 +422,27 @@ async def test_a_failed_block_leaves_its_buffer_free_for_the_next() -> None:
         for _ in range(3):
             await asyncio.sleep(0)
         buffer.extend(b"a buffer with a view on it cannot grow")
+
+
+async def test_what_each_drive_asks_for_needs_no_sdk(
+    azurite: Azurite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_sdk(store: AzureBlobStore) -> None:
+        raise AssertionError("the SDK was opened")
+
+    monkeypatch.setattr(AzureBlobStore, "_sdk", property(no_sdk))
+    store = AzureBlobStore.connect(azurite.endpoint, Secret(azurite.key))
+    name = BlobName.of(ContainerName.parse(f"c-{uuid.uuid4().hex}"), "a/large.bin")
+    data = memoryview(b"data")
+    try:
+        for _ in range(2):
+            await store.ensure_container(name.container)
+        with pytest.raises(BlobNotFound):
+            await store.properties(name)
+        assert await store.uncommitted_blocks(name) == {}
+        await store.put_block(name, "AAAA", [data], crc64([data]))
+        assert await store.uncommitted_blocks(name) == {"AAAA": 4}
+        await store.put_block_list(name, ["AAAA"], NO_ATTRIBUTES, replace=False)
+        assert (await store.properties(name)).size_bytes == 4
+    finally:
+        await store.close()

@@ -63,6 +63,7 @@ def test_a_list_of_staged_blocks_is_read() -> None:
     assert found == {"QUFB": 3, "QkI=": 0}
     assert uncommitted_in(blocks("")) == {}
     assert uncommitted_in(blocks("", "<UncommittedBlocks />")) == {}
+    assert uncommitted_in(blocks("", "<CommittedBlocks/><UncommittedBlocks>{}</UncommittedBlocks>")) == {}
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def test_a_list_of_staged_blocks_is_read() -> None:
         blocks("<Block><Name>QUFB</Name><Size>3</Size></Block>" * 2),
         blocks("<Block><Name>QUF&#66;</Name><Size>3</Size></Block>"),
         blocks("<Block><Name>QUFB</Name><Size>3</Size></Block><!-- more -->"),
-        blocks("", "<CommittedBlocks/><UncommittedBlocks>{}</UncommittedBlocks>"),
+        blocks("", "<CommittedBlocks><Block/></CommittedBlocks><UncommittedBlocks>{}</UncommittedBlocks>"),
         answer(body=b"<BlockList><UncommittedBlocks><Block><Name>QUFB</Name><Size>3</Size></Block>"),
         answer(body=b""),
     ],

@@ -10,7 +10,7 @@ import pytest
 
 from tests.kit.umockdev import WRAPPER
 
-WAIT_S = 120
+WAIT_S = 300
 
 
 @pytest.mark.skipif(WRAPPER is None, reason="umockdev-wrapper is not installed (Debian: umockdev)")

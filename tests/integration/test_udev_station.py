@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(udevd.missing() is not None, reason=str(udevd.mi
 EXPECTED = sorted(
     digest for path, (digest, _) in images.hashes("demo").items() if not path.startswith("System Volume")
 )
-WAIT_S = 90
+WAIT_S = 240
 BAYS = {"lab-bay-1": "1", "lab-bay-2": "2", "lab-bay-3": "3"}
 
 
@@ -168,7 +168,12 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def station(tmp_path: Path, box: Machine, disk: tuple[Path, Path]) -> Iterator[Station]:
     made = Station(tmp_path, box, disk[1])
     yield made
-    made.stop()
+    try:
+        made.stop()
+    finally:
+        if made.process is not None:
+            made.process.kill()
+            made.process.wait()
 
 
 Insert = Callable[..., LoopDrive]

@@ -24,7 +24,7 @@ RULES = CHECKOUT / "systemd/60-drive-ingest.rules"
 UDEVD: Final = Path("/lib/systemd/systemd-udevd")
 LOOP_CTL_ADD, LOOP_CTL_REMOVE = 0x4C80, 0x4C81
 """linux/loop.h"""
-WAIT_S = 60
+WAIT_S = 120
 HEARS_WITHIN_S = 30
 FOLDER: Final = "UDEVD_KIT_FOLDER"
 """Set where is_here()."""

@@ -11,10 +11,11 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.errors import DriveBusy, StateUnusable
+from agent.errors import DriveBusy, MalformedInput, StateUnusable
 from agent.model.codes import BlobStatus, ChunkStatus, Disposition, DispositionStatus, SideFileStatus
 from agent.model.tally import Count, Tally
 from agent.model.verification import Depth, Verdict, VerifiedCounts
@@ -66,7 +67,11 @@ class Journal:
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = _lock(path)
-            self._db = self._open(path)
+            try:
+                self._db = self._open(path)
+            except BaseException:
+                os.close(self._lock)
+                raise
         except BlockingIOError:
             raise DriveBusy("another process of this station works on this drive") from None
         except (OSError, sqlite3.Error) as error:
@@ -194,12 +199,13 @@ class Journal:
     def _bounded(self, rows: Iterable[Row]) -> Iterator[tuple[Item, Row]]:
         """Items of a page, which ends early where they have many pieces or lie in many."""
         pieces = 0
-        for row in rows:
-            item = item_of(row, self._pieces(row[0]) if row[_LISTED] else None)
-            yield item, row
-            pieces += len(item.pieces or ()) + (len(item.stream.extents) if item.stream else 0)
-            if pieces > PAGE_PIECES:
-                return
+        with _as_written():
+            for row in rows:
+                item = item_of(row, self._pieces(row[0]) if row[_LISTED] else None)
+                yield item, row
+                pieces += len(item.pieces or ()) + (len(item.stream.extents) if item.stream else 0)
+                if pieces > PAGE_PIECES:
+                    return
 
     def outcomes(self, *, findings: bool = False) -> Iterator[tuple[Item, Outcome]]:
         """Everything that has an outcome, in the order of the manifest or of the volume.
@@ -217,9 +223,10 @@ class Journal:
                     ORDER BY outcome.seq LIMIT {PAGE_ROWS}""",  # noqa: S608 - constants
                 (seq,),
             )
-            for item, row in list(self._bounded(rows)):
-                yield item, outcome_of(row, item)
-                seq, found = item.seq, True
+            with _as_written():
+                for item, row in list(self._bounded(rows)):
+                    yield item, outcome_of(row, item)
+                    seq, found = item.seq, True
 
     def _pieces(self, seq: int) -> tuple[Piece, ...]:
         rows = self._db.execute(
@@ -229,13 +236,12 @@ class Journal:
 
     def tally(self) -> Tally:
         """The books, counted afresh."""
-        counts = {
-            code_of(ItemState, state): Count(files, size)
-            for state, files, size in self._db.execute(
-                """SELECT state, count(*), sum(length) FROM outcome CROSS JOIN item ON item.seq = outcome.seq
-                   GROUP BY state"""
-            )
-        }
+        found = self._db.execute(
+            """SELECT state, count(*), sum(length) FROM outcome CROSS JOIN item ON item.seq = outcome.seq
+               GROUP BY state"""
+        )
+        with _as_written():
+            counts = {code_of(ItemState, state): Count(files, size) for state, files, size in found}
         discovered = self._db.execute("SELECT count(*), ifnull(sum(length), 0) FROM item").fetchone()
         return Tally(
             discovered=Count(*discovered),
@@ -316,10 +322,25 @@ def _way(row: Row) -> tuple[int, int]:
     return row[_FIRST_OFFSET], row[0]
 
 
+class JournalDamaged(sqlite3.DatabaseError):
+    """A row is not as it was written."""
+
+
+@contextmanager
+def _as_written() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, MalformedInput) as error:
+        raise JournalDamaged(f"a row of it cannot be read ({type(error).__name__})") from None
+
+
 def is_damage(error: Exception) -> bool:
-    """Whether the database says that its file is not as it was written."""
+    """Whether an error of the database, or of Python's reading it, says that it is not as it was written."""
     code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    if code is None:
+        # So come texts that are none, also those that its complaint of a bad schema quotes.
+        return isinstance(error, sqlite3.DatabaseError | UnicodeDecodeError)
+    return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 
 
 def _lock(path: Path) -> int:
@@ -341,10 +362,10 @@ def _reopen(path: Path, wanted: Mapping[str, str]) -> sqlite3.Connection | None:
     try:
         db = _connect(path)
         known = dict(db.execute("SELECT key, value FROM meta"))
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         if db is not None:
             db.close()
-        if error.sqlite_errorcode in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR):
+        if is_damage(error):
             return None
         raise
     # An inventory that was cut short is made anew: let it give its room back at once.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from agent.model.codes import (
 from agent.model.tally import Count, Tally
 from agent.model.verification import Depth, Verdict, Verified
 from agent.transfer.items import NO_FACTS, FileFacts, Item, ItemState, Outcome, Piece, SideFiles
-from agent.transfer.journal import Journal
+from agent.transfer.journal import Journal, is_damage
 from agent.volume.ntfs import StreamKind, StreamRef
 
 IDENTITY = {"job": "job", "serial": "S1", "volume": "00FF"}
@@ -277,3 +278,31 @@ def test_it_survives_the_loss_of_its_process(tmp_path: Path) -> None:
         assert other.execute("SELECT count(*) FROM outcome").fetchone() == (1,)
     other.close()
     journal.close()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_file_with_bytes_changed_anywhere_is_read_or_called_damaged_and_nothing_else(
+    tmp_path: Path, seed: int
+) -> None:
+    whole = Journal(tmp_path / "whole.sqlite", IDENTITY)
+    whole.begin_inventory()
+    whole.add([(_item(seq), None) for seq in range(100)])
+    whole.finish_inventory()
+    whole.record(map(_done, range(50)))
+    whole.close()
+    dice, damages = random.Random(seed), list[Exception]()
+    for number in range(6):
+        data = bytearray((tmp_path / "whole.sqlite").read_bytes())
+        for _ in range(20):
+            data[dice.randrange(len(data))] = dice.randrange(256)
+        path = tmp_path / f"{number}.sqlite"
+        path.write_bytes(data)
+        journal = Journal(path, IDENTITY)
+        try:
+            journal.tally()
+            [*journal.outcomes(), *journal.pending()]
+        except sqlite3.DatabaseError as error:
+            damages.append(error)
+        finally:
+            journal.close()
+    assert all(map(is_damage, damages)), damages

@@ -340,7 +340,10 @@ class Uploader:
 
     async def _end_with(self, error: IngestError) -> None:
         """A drive's own trouble ends it; the station's and the network's pause it."""
-        if self.stop.is_set() and error.retriable:
+        if self._no_room is not None and error.retriable and not self._cancelled:
+            # What waited was told to stop for that reason.
+            self._tell("paused", **error_fields(self._no_room))
+        elif self.stop.is_set() and error.retriable:
             self._tell("interrupted")
         elif _ends_the_drive(error) and not (isinstance(error, StoreRefused) and self._moved_any):
             await self._end_drive(error)

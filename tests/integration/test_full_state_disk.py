@@ -14,6 +14,7 @@ import pytest
 
 from agent.blobs.memory import MemoryBlobStore
 from agent.blobs.store import Body, Replace
+from agent.errors import StoreUnreachable
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.identity import ContainerName
 from agent.transfer import room_watch
@@ -165,6 +166,23 @@ async def test_a_log_that_finds_no_room_is_written_when_there_is_some(drive: Car
     again = await ingest(drive, store)
     _is_whole(again)
     assert set(again.last["logs"]) == {"error", "verbose"}
+
+
+async def test_a_disk_that_runs_low_while_the_store_is_away_pauses_the_drive_and_says_why(
+    drive: Careful, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class GoesAway(FillsTheDisk):
+        async def put_blob(
+            self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes, *, replace: Replace
+        ) -> None:
+            await super().put_blob(name, body, crc64, attributes, replace=replace)
+            if len(self.puts) >= 5:
+                raise StoreUnreachable(f"{name}: no answer")
+
+    monkeypatch.setattr(room_watch, "LOOK_EVERY_S", 0.01)
+    drive.keep_free_bytes = 20 * MIB
+    told = await ingest(drive, GoesAway(disk, at=5, left_bytes=5 * MIB, pause_s=0.05))
+    _is_paused(told, "5 MiB left, and 10 MiB are kept free there")
 
 
 async def test_a_disk_that_runs_low_pauses_the_drive_while_its_place_can_still_be_kept(

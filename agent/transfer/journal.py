@@ -339,7 +339,7 @@ def is_damage(error: Exception) -> bool:
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
         # So come texts that are none, also those that its complaint of a bad schema quotes.
-        return isinstance(error, sqlite3.DatabaseError | UnicodeDecodeError)
+        return isinstance(error, JournalDamaged | sqlite3.OperationalError | UnicodeDecodeError)
     return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from fixtures.certificates import Certificates, make
 from tests.kit import images
 from tests.kit.transfer import Drive
+from tests.kit.volume_command import SHARED
 
 FACTS = images.facts()
 
@@ -21,6 +23,20 @@ def demo_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def nasty_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return images.unpack("nasty", tmp_path_factory.mktemp("nasty"))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return images.unpack("demo", tmp_path_factory.mktemp("plain"))
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Volumes that Windows made."""
+    folder = tmp_path_factory.mktemp("real")
+    with tarfile.open(SHARED / "bitlk-images.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "bitlk-images"
 
 
 @pytest.fixture

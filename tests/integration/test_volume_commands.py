@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -42,19 +41,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def demo(folder: Path) -> MadeDisk:
     return demo_drive(folder)
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return images.unpack("demo", tmp_path_factory.mktemp("plain"))
-
-
-@pytest.fixture(scope="module")
-def real(folder: Path) -> Path:
-    """Volumes that Windows made."""
-    with tarfile.open(SHARED / "bitlk-images.tar.xz") as archive:
-        archive.extractall(folder, filter="data")
-    return folder / "bitlk-images"
 
 
 @pytest.mark.parametrize(

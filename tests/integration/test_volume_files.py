@@ -9,7 +9,6 @@ import os
 import pty
 import shutil
 import subprocess
-import tarfile
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -50,19 +49,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def demo(folder: Path) -> MadeDisk:
     return demo_drive(folder)
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return images.unpack("demo", tmp_path_factory.mktemp("plain"))
-
-
-@pytest.fixture(scope="module")
-def real(folder: Path) -> Path:
-    """Volumes that Windows made."""
-    with tarfile.open(SHARED / "bitlk-images.tar.xz") as archive:
-        archive.extractall(folder, filter="data")
-    return folder / "bitlk-images"
 
 
 def told(name: str) -> configparser.SectionProxy:

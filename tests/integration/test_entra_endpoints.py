@@ -175,7 +175,9 @@ async def test_a_token_that_ended_is_followed_by_another(
             await _put(store, name)
         finally:
             await store.close()
-    assert (first, len(endpoint.asked)) == (1, 2)
+    # On a slow machine the first token may have ended before the first blob was there.
+    assert first >= 1
+    assert len(endpoint.asked) == first + 1
 
 
 @pytest.mark.usefixtures("trusting")

@@ -65,7 +65,7 @@ class Bay:
             self.wait_present()
 
     def eject(self, *, wait: bool = True) -> None:
-        """Take it out in order: caches are flushed, the removal is told at once. ``insert`` brings it back."""
+        """Take it out in order: caches are flushed, it is told at once. ``insert`` brings it back."""
         self._hands.sh(f"echo 1 > {self._controller}/remove")
         self._hands.mark_inserted(self.number, inserted=False)
         if wait:

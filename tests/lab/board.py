@@ -164,7 +164,9 @@ def _network(board: Board) -> Iterator[str]:
 def _bays(board: Board) -> Iterator[str]:
     for bay, drive in zip(board.bays, board.chassis, strict=True):
         medium = board.media.get(bay, Medium())
-        port = f"pcie-root-port,id=port{bay},bus=pcie.0,addr={FIRST_SLOT + bay - 1:#x},chassis={bay},slot={bay}"
+        port = (
+            f"pcie-root-port,id=port{bay},bus=pcie.0,addr={FIRST_SLOT + bay - 1:#x},chassis={bay},slot={bay}"
+        )
         yield from ("-device", port)
         yield from ("-object", json.dumps(drives.throttle_object(bay, medium)))
         yield from ("-blockdev", json.dumps(drives.block_node(bay, board.disk_file(bay), medium)))

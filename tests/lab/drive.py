@@ -41,7 +41,7 @@ class Medium:
     bad: Sequence[range] = ()
     """Sectors of 512 bytes that cannot be read, as half-open ranges; in all at most MOST_BAD_SECTORS."""
     bytes_per_s: int = 0
-    """How fast it can be read; 0: as fast as it goes. A command must not take 30 s: the guest would freeze."""
+    """How fast it can be read; 0: as fast as it goes. A command of 30 s would freeze the guest."""
 
     def bad_sectors(self) -> list[int]:
         sectors = sorted(set(chain.from_iterable(self.bad)))

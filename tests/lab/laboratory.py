@@ -1,15 +1,14 @@
 """From nothing to machines at will: guest built, booted once, our package installed in it, saved.
 
-    with Laboratory.opened(chassis, prepare) as laboratory:
-        with laboratory.machine({1: Medium(image)}, service_port=10000) as machine:   # 1 s: from the saved state
-            ...
-        with laboratory.booting({1: Medium(image)}, inserted=[1]) as machine:         # 20 s: from power on
-            ...
+with Laboratory.opened(chassis, prepare) as laboratory:
+    with laboratory.machine({1: Medium(image)}, service_port=10000) as machine:   # 1 s: from the saved state
+        ...
+    with laboratory.booting({1: Medium(image)}, inserted=[1]) as machine:         # 20 s: from power on
+        ...
 """
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -45,11 +44,12 @@ class Laboratory:
         state. ``prepare`` may start the service; what it did is in every machine.
         """
         with store.locked():
-            guest = built()
-            deb = package.newest()
-            saved = store.folder(f"saved-{store.key(guest.key, deb, chassis)}")
-            if not (saved / STATE).exists():
-                _save(guest, saved, deb, chassis, prepare)
+            guest, deb = built(), package.newest()
+            key = store.key_of_saved(guest.key, deb.read_bytes(), store.sources_with(prepare), chassis)
+            saved = store.STORE / f"saved-{key}"
+            if not saved.exists():
+                with store.making(saved.name) as folder:
+                    _save(guest, folder, deb, chassis, prepare)
             yield cls(guest, saved, chassis)
 
     @contextmanager
@@ -96,14 +96,13 @@ class Laboratory:
 
 
 def _save(guest: Guest, saved: Path, deb: Path, chassis: Sequence[Drive], prepare: Prepare) -> None:
+    root = overlay(guest.root, saved / ROOT)
     with _run_folder() as folder:
-        root = overlay(guest.root, saved / ROOT)
         board = Board(guest.kernel, guest.initramfs, root, folder, chassis, cargo=deb)
         with Machine(board) as machine:
-            package.install(machine, deb)
+            package.install(machine)
             prepare(machine)
-            machine.save(folder / STATE)
-        shutil.move(folder / STATE, saved / STATE)
+            machine.save(saved / STATE)
 
 
 @contextmanager

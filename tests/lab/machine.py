@@ -42,7 +42,9 @@ class Machine:
         """``inserted``: bays with a drive in them as the guest boots (or as it was saved)."""
         self.board = board
         self._inserted = frozenset(inserted)
-        self._bays = {bay: Bay(self, bay, drive) for bay, drive in zip(board.bays, board.chassis, strict=True)}
+        self._bays = {
+            bay: Bay(self, bay, drive) for bay, drive in zip(board.bays, board.chassis, strict=True)
+        }
         self._process: subprocess.Popen[bytes] | None = None
         self._qmp: Qmp | None = None
         self._channel: Channel | None = None
@@ -75,7 +77,7 @@ class Machine:
             self._qmp.close()
 
     def reset(self) -> None:
-        """A power cut and the boot after it: what the guest had not written is lost. Drives stay in their bays."""
+        """A power cut and a boot: what the guest had not written is lost. Drives stay in their bays."""
         self.cut_power()
         self.wait_booted()
 
@@ -119,7 +121,7 @@ class Machine:
         return done.code, done.out + done.err
 
     def until(self, command: str, *, timeout_s: float = COMMAND_WITHIN_S) -> str:
-        """Again and again until it ends with 0; what it said then. Raises CommandFailed with the last answer."""
+        """Again and again until it ends with 0; what it said then. CommandFailed has the last answer."""
         loop = (
             f"end=$((SECONDS + {int(timeout_s)}));"
             f" until said=$({command}\n); do"

@@ -43,7 +43,7 @@ def is_event(message: Mapping[str, Any], name: str, data: Mapping[str, object]) 
 
 
 class Qmp:
-    """One connection, used by one thread. Events that come while an answer is awaited are kept, the last ones."""
+    """One connection, used by one thread. Events that come before an answer are kept, the last ones."""
 
     def __init__(self, lines: Lines) -> None:
         self._lines = lines

@@ -8,6 +8,8 @@
 A request that hangs, such as one that reads a dead drive, holds up no other. The standard library only.
 """
 
+from __future__ import annotations
+
 import base64
 import json
 import os
@@ -15,6 +17,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from typing import Any
 
 TIMED_OUT, BROKEN = 124, 125
 WRITE_BYTES = 32768
@@ -24,13 +28,13 @@ def main(port: str) -> None:
     fd = os.open(port, os.O_RDWR)
     guard = threading.Lock()
 
-    def send(said: dict) -> None:
+    def send(said: dict[str, Any]) -> None:
         line = memoryview(json.dumps(said).encode() + b"\n")
         with guard:
             while line:
                 line = line[os.write(fd, line[:WRITE_BYTES]) :]
 
-    def serve(request: dict) -> None:
+    def serve(request: dict[str, Any]) -> None:
         try:
             said = answer(request)
         except Exception as error:  # noqa: BLE001 - whatever it is, the laboratory waits for it
@@ -42,7 +46,7 @@ def main(port: str) -> None:
         threading.Thread(target=serve, args=(json.loads(line),), daemon=True).start()
 
 
-def lines(fd: int):
+def lines(fd: int) -> Iterator[bytes]:
     pending = b""
     while True:
         piece = os.read(fd, 65536)
@@ -52,7 +56,7 @@ def lines(fd: int):
         yield from filter(None, whole)
 
 
-def answer(request: dict) -> dict:
+def answer(request: dict[str, Any]) -> dict[str, Any]:
     if "sh" in request:
         return run(request["sh"], request["timeout"])
     if "put" in request:
@@ -61,7 +65,7 @@ def answer(request: dict) -> dict:
         return {"code": 0, "data": base64.b64encode(file.read()).decode("ascii")}
 
 
-def run(command: str, timeout_s: float) -> dict:
+def run(command: str, timeout_s: float) -> dict[str, Any]:
     try:
         done = subprocess.run(
             ["/bin/bash", "-c", command],
@@ -75,11 +79,11 @@ def run(command: str, timeout_s: float) -> dict:
     return {"code": done.returncode, "out": text(done.stdout), "err": text(done.stderr)}
 
 
-def text(said) -> str:
+def text(said: bytes | None) -> str:
     return (said or b"").decode("utf-8", "replace")
 
 
-def put(request: dict) -> dict:
+def put(request: dict[str, Any]) -> dict[str, Any]:
     os.makedirs(os.path.dirname(request["put"]) or "/", exist_ok=True)
     with open(request["put"], "ab" if request["append"] else "wb") as file:
         file.write(base64.b64decode(request["data"]))

@@ -21,14 +21,22 @@ from fixtures.fve_protectors import RecoveryPassword
 from fixtures.gpt import DATA_OFFSET_BYTES, wrap_gpt
 from fixtures.images import base_image
 from fixtures.ntfs_made import MadeVolume
-from fixtures.ntfs_records import DATA, DIRECTORY, IN_USE, ROOT, file_name, index_root, mapped, name_value
+from fixtures.ntfs_records import (
+    DATA,
+    DIRECTORY,
+    IN_USE,
+    ROOT,
+    file_name,
+    index_root,
+    mapped,
+    name_value,
+    reference,
+)
 from fixtures.ntfs_records import information as times
 from fixtures.ntfs_records import record as mft_record
-from fixtures.ntfs_records import reference
+from tests.lab.scene_station import DISK_BYTES
 
 SEED: Final = 20240401
-DISK_BYTES: Final = 64 << 20
-"""Of all drives in the chassis: a made volume fills one to the end."""
 _CLUSTER: Final = 4096
 _VOLUME_BYTES: Final = DISK_BYTES - DATA_OFFSET_BYTES - (1 << 20)
 _FIRST_FILE: Final = 26
@@ -61,7 +69,11 @@ class Cargo:
     places: Mapping[str, Placed] = field(default_factory=dict, repr=False)
 
 
-FILMS: Final = {"films/harbour.mp4": 20 << 20, "films/cranes.mp4": 16 << 20, "films/tide.mp4": (10 << 20) + 123}
+FILMS: Final = {
+    "films/harbour.mp4": 20 << 20,
+    "films/cranes.mp4": 16 << 20,
+    "films/tide.mp4": (10 << 20) + 123,
+}
 NOTES: Final = {f"notes/note {number}.txt": 300 + 1700 * number for number in range(1, 6)}
 
 
@@ -80,7 +92,9 @@ def customers_drive(folder: Path) -> Cargo:
     made = make_disk(folder / "customer.img", base="demo")
     assert made.volume is not None
     files = {
-        "/".join(one.names): one for one in base_image("demo").files if one.names[0] != "System Volume Information"
+        "/".join(one.names): one
+        for one in base_image("demo").files
+        if one.names[0] != "System Volume Information"
     }
     return Cargo(
         image=made.path,
@@ -115,7 +129,8 @@ def _made(image: Path, sizes: Mapping[str, int], *, seed: int) -> Cargo:
     )
     image.write_bytes(wrap_gpt(bytes(raw), seed=seed))
     places = {
-        path: Placed(files[path], DATA_OFFSET_BYTES + cluster * _CLUSTER) for path, cluster in clusters.items()
+        path: Placed(files[path], DATA_OFFSET_BYTES + cluster * _CLUSTER)
+        for path, cluster in clusters.items()
     }
     return Cargo(
         image=image,

@@ -21,7 +21,7 @@ _MAX_LINE_BYTES = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request that came through whole. ``verb`` is ``block``, ``blocklist``, ``blob``, ``container``, ..."""
+    """A request that came through whole. ``verb``: ``block``, ``blocklist``, ``blob``, ``container``, ..."""
 
     method: str
     container: str
@@ -143,7 +143,7 @@ def _asked(method: str, target: str, length: int, status: int) -> Asked:
     query = parse_qs(split.query)
     verb = query.get("comp", query.get("restype", ["blob"]))[0]
     # Path style: /ACCOUNT/CONTAINER/BLOB.
-    parts = unquote(split.path).split("/", 3) + ["", "", ""]
+    parts = [*unquote(split.path).split("/", 3), "", "", ""]
     return Asked(method, parts[2], parts[3], verb, query.get("blockid", [""])[0], length, status)
 
 

@@ -14,7 +14,7 @@ from typing import Final
 UNIT: Final = "drive-ingest-agent.service"
 WARNING: Final = 4
 """As syslog(3) numbers priorities."""
-_FIELD: Final = re.compile(r'([A-Za-z0-9_.]+)=(?:"((?:[^"\\]|\\.)*)"|(\S*))')
+_FIELD: Final = re.compile(r'([A-Za-z0-9_.]+)(=)?(?:(?<==)"((?:[^"\\]|\\.)*)"|(?<==)(\S*))?(?:\s|\Z)')
 _PRIORITY_OF_NONE: Final = 6
 
 
@@ -75,10 +75,10 @@ def _line(entry: Mapping[str, object]) -> Line:
 
 
 def fields_of(text: str) -> dict[str, str]:
-    """``key=value key="a value"``; empty for a line of another program."""
+    """``key=value key="a value" flag``, a flag as "true"; empty for a line of another program."""
     if not text.startswith("event="):
         return {}
     found = {}
-    for key, quoted, bare in _FIELD.findall(text):
-        found[key] = re.sub(r"\\(.)", r"\1", quoted) if quoted else bare
+    for key, has_value, quoted, bare in _FIELD.findall(text):
+        found[key] = (re.sub(r"\\(.)", r"\1", quoted) or bare) if has_value else "true"
     return found

@@ -6,12 +6,14 @@ whoever receives from it treats each message as hostile: bounded length, checked
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import struct
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 
@@ -52,7 +54,7 @@ async def receive(stream: asyncio.StreamReader) -> Message | None:
     try:
         length = _length(await stream.readexactly(4))
         return _decode(await stream.readexactly(length))
-    except (asyncio.IncompleteReadError, ConnectionError):
+    except (EOFError, ConnectionError):
         return None
 
 

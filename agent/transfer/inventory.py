@@ -30,7 +30,7 @@ from agent.transfer.journal import Journal
 from agent.transfer.link import ReaderLink, stream_of
 from agent.transfer.listing import MAX_COUNTED_BYTES
 from agent.transfer.placement import Placement, checked_row, failed
-from agent.volume.ntfs import StreamRef
+from agent.volume.entry import StreamRef
 
 LOOKUPS_PER_MESSAGE = 64
 

@@ -18,7 +18,7 @@ from agent.model.codes import (
     SideFileStatus,
 )
 from agent.model.verification import Verified
-from agent.volume.ntfs import StreamRef
+from agent.volume.entry import StreamRef
 
 MAX_BLOCKS = 50_000
 

@@ -14,8 +14,9 @@ from typing import Any
 from agent.errors import IngestError, MalformedInput, WorkerLost, from_name
 from agent.transfer.frames import BadFrame, Message, pack, receive
 from agent.transfer.listing import Listed
-from agent.transfer.ring import SLOT_BYTES, Ring, SlotPool
-from agent.volume.ntfs import StreamRef
+from agent.transfer.ring import SLOT_BYTES, Ring
+from agent.transfer.slots import SlotPool
+from agent.volume.entry import StreamRef
 
 MAX_DETAIL_CHARS = 500
 

@@ -8,19 +8,19 @@ were made from hostile bytes by a process that those bytes may have taken over.
 from __future__ import annotations
 
 import base64
+import sys
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, compress
+from operator import gt
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from agent.errors import WorkerLost
 from agent.transfer.frames import Message
 from agent.transfer.items import FileFacts
 from agent.transfer.packed import NUMBERS, numbers_of
-from agent.volume.ntfs import DamagedRecord, Entry, StreamRef
+from agent.volume.entry import DamagedRecord, Entry, StreamRef
 
 DAMAGED = "$Damaged"
 """First name of the path under which a damaged MFT record is accounted for; then its number, and a name."""
@@ -41,7 +41,7 @@ _WIDTH = NUMBERS + 2
 """Of a file: its folder's place in the message, where its stream begins, and the numbers of ``packed``."""
 
 _BAD = "the reader sent an entry that is none"
-_LIMIT = np.uint64(1 << 63)
+_ROW_BYTES = 8 * _WIDTH
 _FACTS = _WIDTH - len(FileFacts._fields)
 """Where the facts begin."""
 
@@ -107,7 +107,7 @@ class Batch:
             "is": "entries",
             "folders": [*self.folders],
             "names": self.names,
-            "numbers": base64.b64encode(np.array(self.numbers, dtype="<u8").tobytes()).decode("ascii"),
+            "numbers": base64.b64encode(_little_endian(array("Q", self.numbers))).decode("ascii"),
             "rows": self.rows,
         }
 
@@ -178,7 +178,7 @@ class Listed:
         """Raises WorkerLost for what is no such message, or holds what no volume could."""
         match message:
             case {"folders": list(folders), "names": list(names), "numbers": str(text), "rows": list(rows)}:
-                numbers = _numbers(text, len(names), len(folders))
+                data, columns = _numbers(text, len(names), len(folders))
             case _:
                 raise WorkerLost("the reader sent a list of entries that is none")
         _check_names(names)
@@ -186,16 +186,15 @@ class Listed:
             if not isinstance(folder, list):
                 raise WorkerLost(_BAD)
             _check_names(folder)
-        _check_size(folders, names, numbers)
-        stride = 8 * NUMBERS
-        packed = numbers[:, 2:].tobytes()
+        places, starts, _, sizes = (column.tolist() for column in columns[:4])
+        _check_size(folders, names, places)
         return cls(
             folders,
             names,
-            numbers[:, 0].tolist(),
-            numbers[:, 1].tolist(),
-            np.minimum(numbers[:, 3], MAX_COUNTED_BYTES).tolist(),
-            [packed[at : at + stride] for at in range(0, len(packed), stride)],
+            places,
+            starts,
+            [min(size, MAX_COUNTED_BYTES) for size in sizes],
+            [data[at : at + 8 * NUMBERS] for at in range(8 * (_WIDTH - NUMBERS), len(data), _ROW_BYTES)],
             _checked_rows(rows, len(names)),
         )
 
@@ -213,23 +212,51 @@ class Listed:
         )
 
 
-def _numbers(text: str, files: int, folders: int) -> NDArray[np.uint64]:
-    """A row for each file, every number within its bounds; a time that no clock ever showed becomes 0."""
+def _numbers(text: str, files: int, folders: int) -> tuple[bytes, list[array[int]]]:
+    """A row for each file, and its columns; every number is within its bounds.
+
+    A time that no clock ever showed becomes 0 in the row.
+    """
     try:
-        data = bytearray(base64.b64decode(text, validate=True))
+        data = base64.b64decode(text, validate=True)
     except ValueError:
         raise WorkerLost(_BAD) from None
-    if len(data) != files * _WIDTH * 8:
+    if len(data) != files * _ROW_BYTES:
         raise WorkerLost(_BAD)
-    found = np.frombuffer(data, dtype="<u8").reshape(files, _WIDTH)
-    places, starts, _, sizes, valid, lengths = found[:, :6].T
-    is_plain = lengths > 0
-    bad = (places >= folders) | (starts >= _LIMIT) | (sizes >= _LIMIT) | (lengths >= _LIMIT) | (valid > sizes)
-    if (bad | (is_plain & (sizes > lengths))).any():
+    found = array("Q", data)
+    if sys.byteorder == "big":
+        found.byteswap()
+    columns = [found[number::_WIDTH] for number in range(_WIDTH)]
+    places, _, _, sizes, valid, lengths = columns[:6]
+    if (
+        max(places, default=-1) >= folders
+        or not all(_is_signed(data, number) for number in (1, 3, 5))
+        or any(map(gt, valid, sizes))
+        or any(0 < length < size for size, length in zip(sizes, lengths, strict=True))
+    ):
         raise WorkerLost(_BAD)
-    facts = found[:, _FACTS:]
-    facts[facts >= _LIMIT] = 0
-    return found
+    if not all(_is_signed(data, number) for number in range(_FACTS, _WIDTH)):
+        data = _without_strange_facts(data)
+    return data, columns
+
+
+def _little_endian(numbers: array[int]) -> bytes:
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers.tobytes()
+
+
+def _is_signed(data: bytes, number: int) -> bool:
+    """Whether all numbers of a column are below 2**63: so their highest bytes look as those of ASCII do."""
+    return data[8 * number + 7 :: _ROW_BYTES].isascii()
+
+
+def _without_strange_facts(data: bytes) -> bytes:
+    numbers = array("Q", data)
+    for at in range(0, len(data), 8):
+        if at % _ROW_BYTES >= 8 * _FACTS and data[at + 7] > 127:
+            numbers[at // 8] = 0
+    return numbers.tobytes()
 
 
 def _check_names(names: list[Any]) -> None:
@@ -237,10 +264,10 @@ def _check_names(names: list[Any]) -> None:
         raise WorkerLost(_BAD)
 
 
-def _check_size(folders: list[list[str]], names: list[str], numbers: NDArray[np.uint64]) -> None:
+def _check_size(folders: list[list[str]], names: list[str], places: list[int]) -> None:
     """That no few bytes of a message are many once each file has its path."""
-    each = np.array([_chars(folder) for folder in folders], dtype=np.uint64)
-    chars = int(each[numbers[:, 0]].sum()) + sum(map(len, names))
+    each = [_chars(folder) for folder in folders]
+    chars = sum(map(each.__getitem__, places)) + sum(map(len, names))
     if len(names) > FILES_PER_MESSAGE or chars > 2 * CHARS_PER_MESSAGE:
         raise WorkerLost(f"the reader sent {len(names)} entries of {chars} characters at once")
 

@@ -12,7 +12,7 @@ from struct import Struct
 
 from agent.errors import MalformedInput
 from agent.transfer.items import FileFacts
-from agent.volume.ntfs import StreamKind, StreamRef
+from agent.volume.entry import StreamKind, StreamRef
 
 NUMBERS = 8
 """Reference (record, and sequence in the 16 high bits), size, valid size, length of the only extent or 0

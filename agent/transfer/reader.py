@@ -38,10 +38,11 @@ from agent.transfer.sandbox import NOT_CONFINED, Confinement
 from agent.volume.block import BlockSource
 from agent.volume.direct import drive_source
 from agent.volume.drivemap import TROUBLE
+from agent.volume.entry import StreamRef
 from agent.volume.imaged import ImagedSource
 from agent.volume.losses import lost_ranges, on_volume, sentence
 from agent.volume.mapfile import parse
-from agent.volume.ntfs import NtfsVolume, StreamRef
+from agent.volume.ntfs import NtfsVolume
 from agent.volume.opening import OpenedVolume, open_volume
 from agent.volume.rescue import RescueSource
 

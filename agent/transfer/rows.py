@@ -24,7 +24,7 @@ from agent.model.codes import (
 from agent.model.verification import Depth, Verdict, Verified
 from agent.transfer.items import NO_PIECES, NO_SIDE, FileFacts, Item, ItemState, Outcome, Piece, SideFiles
 from agent.transfer.packed import pack, unpack
-from agent.volume.ntfs import StreamRef
+from agent.volume.entry import StreamRef
 
 SCHEMA_VERSION = 3
 

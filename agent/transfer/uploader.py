@@ -47,11 +47,12 @@ from agent.transfer.pace import Pace
 from agent.transfer.patience import Patience, Renewal
 from agent.transfer.renewal import StationRenewal
 from agent.transfer.reports import Report, Reporter, upload
-from agent.transfer.ring import Ring, SlotPool
+from agent.transfer.ring import Ring
 from agent.transfer.room import Room, is_full, needed_bytes
 from agent.transfer.room_watch import minding
 from agent.transfer.sender import Sender
 from agent.transfer.sides import read_side_files
+from agent.transfer.slots import SlotPool
 from agent.transfer.speed import Speed
 
 

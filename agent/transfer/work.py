@@ -15,10 +15,10 @@ from agent.model.codes import BlobType, ChunkStatus
 from agent.transfer.hashing import INLINE_BYTES, WholeCrc, WholeHash
 from agent.transfer.items import Item, Piece, block_id, ids_tell_content
 from agent.transfer.link import Trouble
-from agent.transfer.ring import SlotPool
 from agent.transfer.sender import MARKER_KEY, Target
 from agent.transfer.sides import SHA256_KEY, Dressed
-from agent.volume.ntfs import StreamRef
+from agent.transfer.slots import SlotPool
+from agent.volume.entry import StreamRef
 
 
 class Pieces(Sequence[tuple[int, int]]):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent.volume.bitlocker.regions import Kind, Region
-from agent.volume.ntfs.entry import StreamKind, StreamRef
+from agent.volume.entry import StreamKind, StreamRef
 from agent.volume.ntfs.extents import ExtentMap
 
 Range = tuple[int, int]

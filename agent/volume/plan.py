@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush, heapreplace
 from typing import Final, TypedDict, Unpack
 
-from agent.volume.ntfs.entry import StreamRef
-from agent.volume.ntfs.runlist import MAX_STREAM_BYTES
+from agent.volume.entry import MAX_STREAM_BYTES, StreamRef
 from agent.volume.plan_requests import Part, Request, seek_bytes
 from agent.volume.plan_runs import DIRECT_KINDS, Blocks, Run, Want, runs
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final, NamedTuple, overload
 
-from agent.volume.ntfs.entry import StreamKind, StreamRef
+from agent.volume.entry import StreamKind, StreamRef
 
 DIRECT_KINDS: Final = frozenset({StreamKind.PLAIN, StreamKind.SPARSE})
 """Streams whose bytes stand on the volume as they are, but for holes and what was never written."""

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from agent.volume.block import BytesSource, read
+from agent.volume.entry import DamagedRecord, Entry
 from agent.volume.ntfs import table as table_module
-from agent.volume.ntfs.entry import DamagedRecord, Entry
 from agent.volume.ntfs.geometry import read_geometry
 from agent.volume.ntfs.scan import scan
 from agent.volume.ntfs.table import MasterFileTable

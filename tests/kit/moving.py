@@ -14,8 +14,9 @@ from agent.transfer.journal import Journal
 from agent.transfer.link import Source, Trouble, VolumeRange
 from agent.transfer.mover import Mover
 from agent.transfer.patience import Patience
-from agent.transfer.ring import Ring, SlotPool
+from agent.transfer.ring import Ring
 from agent.transfer.sender import Sender
+from agent.transfer.slots import SlotPool
 from agent.volume.ntfs import StreamRef
 
 MIB = 1 << 20

@@ -26,7 +26,8 @@ from agent.transfer.frames import BlockingChannel
 from agent.transfer.link import ReaderLink
 from agent.transfer.orders import ReaderOrder, StoreOrder, UploadOrder
 from agent.transfer.reader import Reader, serve
-from agent.transfer.ring import Ring, SlotPool
+from agent.transfer.ring import Ring
+from agent.transfer.slots import SlotPool
 from agent.transfer.uploader import Uploader
 from agent.volume.block import BlockSource, FdSource
 

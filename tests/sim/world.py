@@ -22,7 +22,8 @@ from agent.model.blobs import BlobName
 from agent.model.codes import BlobType
 from agent.transfer.link import ReaderLink
 from agent.transfer.reader import Reader, serve
-from agent.transfer.ring import Ring, SlotPool
+from agent.transfer.ring import Ring
+from agent.transfer.slots import SlotPool
 from agent.transfer.uploader import Uploader
 from agent.volume.block import BlockSource, BytesSource
 from tests.kit.faults import FaultySource

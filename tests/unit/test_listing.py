@@ -139,6 +139,7 @@ def test_the_message_that_the_next_test_spoils_is_a_good_one() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
+        {"folders": []},
         {"folders": [["d", 5]]},
         {"folders": [[""]]},
         {"folders": ["d"]},

@@ -13,9 +13,9 @@ from agent.volume.bitlocker import read_metadata, unlock
 from agent.volume.bitlocker.regions import lay_out
 from agent.volume.block import BlockSource, BytesSource, SubSource, read
 from agent.volume.drivemap import State
+from agent.volume.entry import StreamKind
 from agent.volume.losses import bitlocker_placement, lost_ranges, on_volume, plain_placement, sentence
 from agent.volume.ntfs import Entry, NtfsVolume, StreamRef
-from agent.volume.ntfs.entry import StreamKind
 from agent.volume.rescue import RescueSource
 from agent.volume.window import WindowCache
 from tests.kit import images

@@ -7,7 +7,8 @@ import os
 
 import pytest
 
-from agent.transfer.ring import SLOT_BYTES, Ring, SlotPool, slots_for
+from agent.transfer.ring import SLOT_BYTES, Ring, slots_for
+from agent.transfer.slots import SlotPool
 
 
 def test_both_sides_see_the_same_bytes() -> None:

@@ -27,8 +27,9 @@ from agent.transfer.journal import Journal
 from agent.transfer.link import Gathered, Source, Trouble, VolumeRange
 from agent.transfer.mover import MOST_TOGETHER, Mover
 from agent.transfer.patience import Patience
-from agent.transfer.ring import SLOT_BYTES, Ring, SlotPool
+from agent.transfer.ring import SLOT_BYTES, Ring
 from agent.transfer.sender import Sender
+from agent.transfer.slots import SlotPool
 from agent.volume.ntfs import StreamKind, StreamRef
 
 FILES = 300

@@ -3,7 +3,7 @@
 ``NtfsVolume`` is the way in; the other names are the values it gives.
 """
 
-from agent.volume.ntfs.entry import ORPHAN, DamagedRecord, Entry, StreamKind, StreamRef
+from agent.volume.entry import ORPHAN, DamagedRecord, Entry, StreamKind, StreamRef
 from agent.volume.ntfs.volume import NtfsVolume
 
 __all__ = ["ORPHAN", "DamagedRecord", "Entry", "NtfsVolume", "StreamKind", "StreamRef"]

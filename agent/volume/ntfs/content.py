@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from agent.errors import DiskOperationFailed, NtfsDamaged
 from agent.volume.block import BlockSource
-from agent.volume.ntfs.entry import StreamKind, StreamRef
+from agent.volume.entry import Extent, StreamKind, StreamRef
 from agent.volume.ntfs.extents import ExtentMap, fill_zeros
 from agent.volume.ntfs.lznt1 import decompress
 from agent.volume.ntfs.record import AttributeType
-from agent.volume.ntfs.runlist import Extent
 from agent.volume.ntfs.table import MasterFileTable
 from agent.volume.ntfs.wof import PACKED_STREAM, ChunkReader, ChunkTable
 

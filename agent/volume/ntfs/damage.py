@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.errors import NtfsDamaged
-from agent.volume.ntfs.entry import DamagedRecord
+from agent.volume.entry import DamagedRecord
 from agent.volume.ntfs.extents import ExtentMap
 from agent.volume.ntfs.fixups import WHY, Verdict
 from agent.volume.ntfs.record import IN_USE, RECORD_MASK

@@ -8,9 +8,10 @@ from itertools import accumulate
 
 from agent.errors import NtfsDamaged
 from agent.volume.block import BlockSource
+from agent.volume.entry import MAX_STREAM_BYTES, Extent
 from agent.volume.ntfs.geometry import Geometry
 from agent.volume.ntfs.record import Attribute
-from agent.volume.ntfs.runlist import MAX_STREAM_BYTES, Extent, Run, decode_runs, to_extents
+from agent.volume.ntfs.runlist import Run, decode_runs, to_extents
 
 MAX_RUNS = 1_000_000
 """Of one file. One in more pieces is not read: its list alone would fill the memory."""

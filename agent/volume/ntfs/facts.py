@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from agent.errors import NtfsDamaged
-from agent.volume.ntfs.entry import StreamKind, StreamRef
+from agent.volume.entry import StreamKind, StreamRef
 from agent.volume.ntfs.extents import MAX_RUNS, map_extents
 from agent.volume.ntfs.record import (
     COMPRESSED,

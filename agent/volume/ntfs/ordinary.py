@@ -16,8 +16,8 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.volume.entry import Entry, StreamKind, StreamRef
 from agent.volume.ntfs.cursor import NAME_PLACE, VALUE_PLACE, Flags, Found, Ints, Views, find_attributes
-from agent.volume.ntfs.entry import Entry, StreamKind, StreamRef
 from agent.volume.ntfs.geometry import Geometry
 from agent.volume.ntfs.record import DIRECTORY, decode_name
 from agent.volume.ntfs.table import Chunk

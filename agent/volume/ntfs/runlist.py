@@ -10,14 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from agent.errors import NtfsDamaged
+from agent.volume.entry import Extent
 
 Run = tuple[int | None, int]
 """First cluster (None: a hole) and number of clusters."""
-
-Extent = tuple[int | None, int]
-"""Byte offset on the volume (None: a hole) and length in bytes."""
-
-MAX_STREAM_BYTES = 1 << 63
 
 
 def decode_runs(

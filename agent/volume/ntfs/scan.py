@@ -15,8 +15,8 @@ from typing import BinaryIO
 import numpy as np
 
 from agent.errors import NtfsDamaged, UnreadableSectors
+from agent.volume.entry import ORPHAN, DamagedRecord, Entry
 from agent.volume.ntfs.damage import RESERVED, Continuations, damaged_records
-from agent.volume.ntfs.entry import ORPHAN, DamagedRecord, Entry
 from agent.volume.ntfs.facts import FileFacts, build_streams, gather
 from agent.volume.ntfs.fixups import Verdict
 from agent.volume.ntfs.ordinary import Ordinary, read_ordinary

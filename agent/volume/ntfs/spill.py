@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from agent.volume.ntfs.entry import Entry, StreamKind, StreamRef
+from agent.volume.entry import Entry, StreamKind, StreamRef
 from agent.volume.ntfs.scratch import Scratch
 
 BATCH_ENTRIES = 512

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from agent.volume.ntfs.entry import ORPHAN
+from agent.volume.entry import ORPHAN
 from agent.volume.ntfs.record import RECORD_MASK, decode_name
 from agent.volume.ntfs.scratch import Scratch
 

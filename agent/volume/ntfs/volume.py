@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 from agent.errors import DiskOperationFailed, NtfsDamaged
 from agent.volume.block import BlockSource
+from agent.volume.entry import DamagedRecord, Entry, StreamRef
 from agent.volume.ntfs.content import ContentReader
-from agent.volume.ntfs.entry import DamagedRecord, Entry, StreamRef
 from agent.volume.ntfs.facts import DOS_NAMESPACE, FileFacts, FileName, gather
 from agent.volume.ntfs.geometry import read_geometry
 from agent.volume.ntfs.index import UPCASE_BYTES, DirectoryIndex, Found, UpperCase

@@ -11,7 +11,7 @@ import struct
 from typing import Final
 
 from agent.errors import NtfsDamaged
-from agent.volume.ntfs.entry import StreamKind, StreamRef
+from agent.volume.entry import StreamKind, StreamRef
 from agent.volume.ntfs.wof.chunks import ChunkTable
 
 PACKED_STREAM: Final = "WofCompressedData"

@@ -8,7 +8,11 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from agent.errors import MalformedInput
-from agent.volume.ntfs.runlist import MAX_STREAM_BYTES, Extent
+
+Extent = tuple[int | None, int]
+"""Byte offset on the volume (None: a hole) and length in bytes."""
+
+MAX_STREAM_BYTES = 1 << 63
 
 ORPHAN: Final = "$Orphan"
 """First name of a path whose parent cannot be reached from the root; then the record, then the name."""

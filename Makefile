@@ -61,11 +61,24 @@ kill: N = 200
 kill: azurite ## Kill a real run N times (make kill N=200), and a simulated one everywhere.
 	@KILL_POINTS=$(N) SIM_POINTS=all $(BIN)/python -m pytest -q tests/sim tests/integration/test_kill_points.py
 
-# With all libraries, for the Python of this machine; installed and run in a container where that can be had.
+# With all libraries, for the Python of this machine.
+DEB_STAMP := dist/.built
+$(DEB_STAMP): $(STAMP) $(shell find agent systemd -type f ! -name '*.pyc')
+	systemd/debian/build $(BIN)/python dist
+	@touch $@
+
+.PHONY: package
+package: $(DEB_STAMP)
+
+# Installed and run in a container where that can be had.
 .PHONY: deb
-deb: $(STAMP) ## Build the Debian package in dist/, and try it.
-	@systemd/debian/build $(BIN)/python dist
+deb: package ## Build the Debian package in dist/, and try it.
 	@$(BIN)/python -m pytest -q tests/integration/test_debian_package.py
+
+# docs/lab.md tells what it takes. The guest is built once, and kept in .lab. FIRST=6 takes the first six.
+.PHONY: lab
+lab: azurite package ## Drives come and go in an emulated machine (root; make lab FIRST=6).
+	@$(BIN)/python -m pytest -v tests/lab/scenarios $(if $(FIRST),--first $(FIRST))
 
 check: $(STAMP) ## Lint, types, layers.
 	$(BIN)/ruff check .
@@ -78,4 +91,4 @@ format: $(STAMP) ## Format the code.
 	$(BIN)/ruff format .
 
 clean: ## Remove what make made.
-	rm -rf $(VENV) .node .peers .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) .node .peers .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .lab *.egg-info

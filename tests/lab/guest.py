@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 from tests.lab import initramfs, kernel, sources, store, system
 from tests.lab.trouble import LabMissing
@@ -34,6 +35,11 @@ class Guest:
 
     key: str
     folder: Path
+
+    @property
+    def maker(self) -> Path:
+        """Bytes that no other build has: an overlay fits the very image over which it was made."""
+        return self.folder / "maker"
 
     @property
     def kernel(self) -> Path:
@@ -89,3 +95,4 @@ def _build(guest: Guest) -> None:
         initramfs.pack(chosen, tree, folder / "initramfs", guest.initramfs)
         system.pack(tree, guest.root)
         shutil.copyfile(chosen.image, guest.kernel)
+        guest.maker.write_text(f"{uuid4()}\n")

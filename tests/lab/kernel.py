@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.lab.steps import run
+from tests.lab.steps import fetch, run
 from tests.lab.trouble import LabMissing
 
 TO_REACH_ROOT: Final = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic")
@@ -29,7 +29,6 @@ IN_THE_SYSTEM: Final = (
     "sg",
     "autofs4",
     "af_packet",
-    "loop",
 )
 
 
@@ -49,7 +48,7 @@ def unpack(folder: Path) -> Kernel:
     """Fetches and unpacks the kernel of ``linux-image-amd64`` in a new folder."""
     name = concrete(run("apt-cache", "depends", "linux-image-amd64"))
     folder.mkdir()
-    run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", name, folder=str(folder))
+    fetch("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", name, folder=str(folder))
     package = next(folder.glob("*.deb"))
     tree = folder / "tree"
     run("dpkg-deb", "-x", str(package), str(tree))

@@ -45,7 +45,9 @@ class Laboratory:
         """
         with store.locked():
             guest, deb = built(), package.newest()
-            key = store.key_of_saved(guest.key, deb.read_bytes(), store.sources_with(prepare), chassis)
+            key = store.key_of_saved(
+                guest.maker.read_bytes(), deb.read_bytes(), store.sources_with(prepare), chassis
+            )
             saved = store.STORE / f"saved-{key}"
             if not saved.exists():
                 with store.making(saved.name) as folder:

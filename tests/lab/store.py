@@ -31,9 +31,9 @@ def digest(parts: Iterable[bytes]) -> str:
     return whole.hexdigest()[:_KEY_CHARS]
 
 
-def key_of_saved(guest_key: str, deb: bytes, sources: Iterable[bytes], chassis: Sequence[Drive]) -> str:
-    """The key of a saved machine: all that went into it."""
-    return digest([guest_key.encode(), deb, *sources, *(repr(drive).encode() for drive in chassis)])
+def key_of_saved(maker: bytes, deb: bytes, sources: Iterable[bytes], chassis: Sequence[Drive]) -> str:
+    """The key of a saved machine: all that went into it, beginning with the very guest."""
+    return digest([maker, deb, *sources, *(repr(drive).encode() for drive in chassis)])
 
 
 def sources_with(prepare: Callable[..., object]) -> list[bytes]:

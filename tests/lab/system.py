@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.lab import sources
-from tests.lab.steps import run
+from tests.lab.steps import fetch, run
 
 FILES: Final = Path(__file__).parent / "files"
 PACKAGES: Final = (
@@ -34,6 +34,9 @@ NOT_WANTED: Final = (
     "systemd-timesyncd.service",
     "systemd-pstore.service",
     "systemd-logind.service",
+    "systemd-binfmt.service",
+    "proc-sys-fs-binfmt_misc.automount",
+    "getty-static.service",
     "getty@tty1.service",
     "serial-getty@ttyS0.service",
     "modprobe@drm.service",
@@ -53,7 +56,7 @@ JOURNAL: Final = "[Journal]\nStorage=persistent\nRateLimitIntervalSec=0\nSyncInt
 
 def unpack(tree: Path) -> None:
     """Debian of this machine's release and from its sources into a new folder; half a minute."""
-    run(
+    fetch(
         "mmdebstrap",
         "--quiet",
         "--variant=apt",

@@ -11,14 +11,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agent.config_api import ApiSettings, read_api
 from agent.errors import ConfigInvalid, MalformedInput
 from agent.model.access import Identity, IdentityKind
 from agent.model.bandwidth import NO_CAP, Cap
+from agent.model.concurrency import NO_LIMITS, Concurrency
 from agent.model.identity import JobName, SerialNumber
 from agent.model.secrets import Secret
 from agent.transfer.ring import SLOT_BYTES
 
 DEFAULT_CONFIG = Path("/etc/drive-ingest-agent/agent.toml")
+TABLES = {
+    "state_dir",
+    "store",
+    "image",
+    "devices",
+    "bays",
+    "transfer",
+    "bandwidth",
+    "concurrency",
+    "key_file",
+    "metrics",
+}
 MEBIBYTE = 1024 * 1024
 MAX_CREDENTIAL_BYTES = 64 * 1024
 MAX_SOCKET_PATH_BYTES = 107
@@ -130,9 +144,11 @@ class Settings:
     """Label on the chassis by udev's ID_PATH."""
     transfer: TransferSettings = field(default_factory=TransferSettings)
     bandwidth: BandwidthSettings = field(default_factory=BandwidthSettings)
+    concurrency: Concurrency = NO_LIMITS
     key_file: Path | None = None
     """The key of the keys in the catalog; None: beside the catalog."""
     metrics: Listen | None = None
+    api: ApiSettings = field(default_factory=ApiSettings)
 
     @property
     def catalog_key(self) -> Path:
@@ -150,11 +166,7 @@ def load(path: Path | None, environment: Mapping[str, str], *, with_credential: 
     if chosen is None and DEFAULT_CONFIG.exists():
         chosen = DEFAULT_CONFIG
     raw = _read(chosen) if chosen is not None else {}
-    _known(
-        raw,
-        "",
-        {"state_dir", "store", "image", "devices", "bays", "transfer", "bandwidth", "key_file", "metrics"},
-    )
+    _known(raw, "", TABLES)
     named = environment.get("INGEST_AGENT_STATE") or raw.get("state_dir") or _default_state(environment)
     if not isinstance(named, (str, Path)):
         raise ConfigInvalid("state_dir must be a path")
@@ -167,6 +179,7 @@ def load(path: Path | None, environment: Mapping[str, str], *, with_credential: 
         bays=_bays(raw.get("bays", {})),
         transfer=_transfer(raw.get("transfer", {})),
         bandwidth=_bandwidth(raw.get("bandwidth", {})),
+        concurrency=_concurrency(raw.get("concurrency", {})),
         key_file=_key_file(raw.get("key_file"), environment),
         metrics=_metrics(raw.get("metrics", {}), environment),
     )
@@ -369,6 +382,15 @@ def _bandwidth(table: Mapping[str, Any]) -> BandwidthSettings:
         account=_cap(table, "account", "bandwidth.account"),
         jobs={name: _cap(jobs, name, f"bandwidth.jobs.{name}") for name in jobs},
     )
+
+
+def _concurrency(table: Any) -> Concurrency:
+    if not isinstance(table, dict):
+        raise ConfigInvalid("concurrency must be a table")
+    try:
+        return Concurrency.parse(table)
+    except MalformedInput as error:
+        raise ConfigInvalid(error.detail) from None
 
 
 def _cap(table: Mapping[str, Any], name: str, place: str) -> Cap:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import Final
 
 from agent.devices.facts import DriveFacts
+
+_BEHIND: Final = re.compile(r"-(?:ata|ide|sas|scsi|usb|nvme|fc|iscsi|ip|virtio|mmc|port)-")
+
+
+def controller_of(facts: DriveFacts) -> str:
+    """What its ID_PATH names before the port: ``pci-0000:00:1f.2``; empty where udev tells none."""
+    return _BEHIND.split(facts.id_path, maxsplit=1)[0] if facts.id_path else ""
 
 
 def bay_of(facts: DriveFacts, labels: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from agent.devices.health import Health
 from agent.devices.image import open_read_only
@@ -22,10 +23,10 @@ class FakeSource:
         self._attachments = count(1)
         self._changed = asyncio.Event()
 
-    def plug(self, bay: str, path: Path, serial: str, sector_size: int = 512) -> Device:
-        """Attach a file as a drive."""
+    def plug(self, bay: str, path: Path, serial: str, sector_size: int = 512, **more: Any) -> Device:
+        """Attach a file as a drive; ``more`` are further fields of its Device."""
         key = f"fake:{next(self._attachments)}"
-        device = Device(key, SerialNumber.parse(serial), bay, path.stat().st_size, sector_size)
+        device = Device(key, SerialNumber.parse(serial), bay, path.stat().st_size, sector_size, **more)
         self._bays[bay] = (device, path)
         self._changed.set()
         return device

@@ -24,7 +24,8 @@ class Device:
     label for the technician. ``sector_size`` and ``size_bytes`` are in bytes. ``mapfile`` is GNU ddrescue's,
     of an image that it made: what it could not read of the drive are holes in the image. With a
     ``hindrance`` the drive is left alone and ``serial`` only likely. ``is_failing``: SMART says that parts
-    of it cannot be read or will not be for long.
+    of it cannot be read or will not be for long. ``controller`` names what several bays share, empty
+    where it is not told.
     """
 
     key: str
@@ -35,6 +36,7 @@ class Device:
     mapfile: Path | None = None
     hindrance: Hindrance | None = None
     is_failing: bool = False
+    controller: str = ""
 
 
 class DeviceSource(Protocol):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from agent.devices.bays import bay_of
+from agent.devices.bays import bay_of, controller_of
 from agent.devices.claims import Claim, Claims
 from agent.devices.facts import DriveFacts
 from agent.devices.health import Health, unknown
@@ -164,6 +164,7 @@ class UdevSource:
             sector_size=facts.sector_size,
             hindrance=hindrance,
             is_failing=health is not None and health.is_failing,
+            controller=controller_of(facts),
         )
 
     def _open(self, device: Device, facts: DriveFacts) -> int:

@@ -50,6 +50,7 @@ def adopt(old: Settings, new: Settings) -> Adopted:
     changes = {
         "store.credential_file": old.store.credential != store.credential,
         "transfer": old.transfer != new.transfer,
+        "concurrency": old.concurrency != new.concurrency,
         "bandwidth.station": old.bandwidth.station != new.bandwidth.station,
         "bandwidth.account": old.bandwidth.account != new.bandwidth.account,
         "bandwidth.jobs": dict(old.bandwidth.jobs) != dict(new.bandwidth.jobs),

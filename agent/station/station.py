@@ -18,18 +18,21 @@ from agent.config import Settings, read_credential
 from agent.devices.hindrance import Hindrance
 from agent.devices.source import Device, DeviceSource
 from agent.errors import ConfigInvalid, IngestError, MoveRefused, PolicyError
+from agent.station.attempt import Watcher
+from agent.station.clock import Clock, LoopClock
 from agent.station.expiry import ExpiryWatch
 from agent.station.intake import choose
 from agent.station.leftovers import remove_leftovers
 from agent.station.notify import Notifier
 from agent.station.reload import adopt
+from agent.station.retries import Retries
+from agent.station.turns import Turns
 from agent.station.view import View
-from agent.station.visit import Visit, Watcher
+from agent.station.visit import Visit
 from agent.telemetry import Log
 
 RECONCILE_EVERY_S = 2.0
 LOOKS_ANYWAY = f"drives are looked for every {RECONCILE_EVERY_S:g} s; look into systemd-udevd, and restart"
-PAUSE_AFTER_CRASH_S = 30.0
 LOOK_AT_CREDENTIAL_EVERY_S = 60.0
 
 DRAIN_LOOK_EVERY_S = 5.0
@@ -57,13 +60,14 @@ class Station:
         reload: Callable[[], Settings] | None = None,
         notifier: Notifier | None = None,
         view: View | None = None,
+        clock: Clock | None = None,
     ) -> None:
         """``reload`` reads the settings anew, in a thread; without it they stay as they are.
 
         ``notifier`` is told how the station is, and ``view`` is kept for others to look at.
         """
         self._catalog, self._source, self._settings = catalog, source, settings
-        self._log, self._watch = log, watch
+        self._log, self._watch, self._clock = log, watch, clock or LoopClock()
         self._notifier, self._view = notifier or Notifier(None), view or View()
         self._visits: dict[str, tuple[Visit, asyncio.Task[None]]] = {}
         self._told: dict[str, str] = {}
@@ -73,6 +77,8 @@ class Station:
         self._has_news = False
         self._expiry = ExpiryWatch(log)
         self._next_look = 0.0
+        self._turns = Turns(settings.concurrency)
+        self._crashes: dict[str, Retries] = {}
 
     def stop(self) -> None:
         """Drain: no new visits, running ones keep their place and end."""
@@ -172,6 +178,7 @@ class Station:
         if adopted.held:
             self._log.warning("settings.need_restart", settings=", ".join(adopted.held))
         self._next_look = 0.0
+        self._turns.adopt(self._settings.concurrency)
         for visit, _ in self._visits.values():
             visit.adopt(self._settings)
 
@@ -226,8 +233,7 @@ class Station:
         if task.done():
             del self._visits[key]
         elif not visit.is_stopping:
-            visit.log.warning("drive.pulled")
-            visit.stop()
+            visit.pulled()
 
     def _is_leaving(self, device: Device) -> bool:
         """Whether the same drive is still being put down in another bay."""
@@ -263,6 +269,8 @@ class Station:
             job,
             patient=True,
             watch=partial(self._take, key),
+            turns=self._turns,
+            clock=self._clock,
         )
         self._visits[key] = (visit, group.create_task(self._visit(key, visit)))
 
@@ -286,10 +294,10 @@ class Station:
             self._view.crashed()
             visit.log.error("visit.crashed", error=type(error).__name__, at=_place(error))
         else:
+            self._crashes.pop(visit.serial.normal, None)
             return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(PAUSE_AFTER_CRASH_S):
-                await self._stopping.wait()
+        waits = self._crashes.setdefault(visit.serial.normal, Retries())
+        await self._clock.wait(self._stopping, waits.paused())
 
     async def _leave_alone(
         self, device: Device, why: Hindrance | PolicyError, *, is_news: bool = True

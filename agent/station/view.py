@@ -34,6 +34,8 @@ class BayView:
     percent: int
     moved_at: float
     phase: str = "opening"
+    why: str = ""
+    """One sentence on what it stands still for; empty while it moves."""
     waiting: str | None = None
     limited_by: str | None = None
     limit: int = 0
@@ -112,17 +114,19 @@ class View:
                 self._count(bay, read_tally(event))
                 self.finished[str(event["status"])] += 1
                 bay.phase = "finished"
+            case "waits":
+                bay.phase, bay.why = "waits for a place", str(event["detail"])
             case "paused":
                 self.pauses[str(event["error"])] += 1
-                bay.phase = "paused"
+                bay.phase, bay.why = "paused", str(event["detail"])
             case "worker.lost":
                 self.crashes += 1
-                bay.phase = "begins again"
+                bay.phase, bay.why = "begins again", str(event.get("detail", ""))
             case "drive.unreadable":
                 self.unreadable_bytes += _whole(event, "bytes")
 
     def _phase(self, bay: BayView, phase: str) -> None:
-        bay.phase, bay.moved_at = phase, self.seconds()
+        bay.phase, bay.why, bay.moved_at = phase, "", self.seconds()
 
     def _progress(self, bay: BayView, event: Mapping[str, Any]) -> None:
         tally = read_tally(event)

@@ -1,48 +1,36 @@
-"""One drive's stay in a bay: from the moment it is seen to the end of its transfer."""
+"""One drive's stay in a bay: it waits for room and for its turn, and is tried until there is an end to it."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from typing import Any
 
 from agent.catalog.catalog import Catalog
-from agent.config import Settings, read_credential
+from agent.config import Settings
 from agent.devices.source import Device, DeviceSource
-from agent.errors import ConfigInvalid, IngestError, StateUnusable, StoreRefused, WorkerLost, from_name
-from agent.model.codes import DriveStatus
-from agent.model.job import Drive, Job
-from agent.model.states import DriveEvent, DriveState
-from agent.model.verification import VerifiedCounts
-from agent.station.caps import CapKeeper
+from agent.errors import DeviceUnavailable, IngestError, Side, StateUnusable, WorkerLost
+from agent.model.concurrency import Place
+from agent.model.job import Job
+from agent.model.states import DriveState
+from agent.station.attempt import Attempt, Errand, Paused, Watcher
 from agent.station.checkup import Checkup
-from agent.station.mapfile import read_mapfile
-from agent.station.places import board_of, journal_of, spool_of
+from agent.station.clock import Clock, LoopClock
+from agent.station.ledger import Ledger
+from agent.station.pauses import LOST, PULLED, STOPPED, WAITS, Pauses, told
+from agent.station.places import journal_of
+from agent.station.progress import Progress
+from agent.station.retries import MAX_CRASHES, Retries
+from agent.station.storekey import StoreKey
+from agent.station.toldlog import told_fields
+from agent.station.turns import Turn, Turns
 from agent.telemetry import Log
-from agent.transfer.board import Board
-from agent.transfer.events import read_going, read_tally
-from agent.transfer.orders import ReaderOrder, StoreOrder, UploadOrder
-from agent.transfer.pair import Pair
 from agent.transfer.room import check_free, forget_journal
 
-PROGRESS_EVERY_S = 1.0
-MAX_CRASHES = 3
-RETRY_PAUSES_S = (5.0, 15.0, 60.0)
-WHO = "station"
-
-Watcher = Callable[[Mapping[str, Any]], None]
-"""Told every event of the uploader, for a screen."""
-
-
-class Paused(Exception):
-    """The transfer keeps its place and waits; ``error`` says for what."""
-
-    def __init__(self, error: IngestError) -> None:
-        super().__init__(error.detail)
-        self.error = error
+GONE_WITHIN_S = 20.0
+"""A drive that stops answering is taken for one that is being pulled: so long may the kernel need for it."""
+LOOK_FOR_ROOM_S = LOOK_FOR_TURN_S = 60.0
+IMPATIENT_S = 0.1
 
 
 class Visit:
@@ -59,31 +47,39 @@ class Visit:
         *,
         patient: bool,
         watch: Watcher = lambda event: None,
+        turns: Turns | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        self._catalog, self._source, self._settings = catalog, source, settings
-        self._device, self._job = device, job
-        self.log = log.bind(drive=device.serial.shown, job=str(job.name), bay=device.bay)
-        self._checkup = Checkup(catalog, source, device, job, self.log)
+        """``turns`` are those of the station; without them there are no limits."""
+        self._settings, self._device, self._job = settings, device, job
         self._patient, self._watch = patient, watch
-        self._pair: Pair | None = None
+        self._turns, self._clock = turns or Turns(), clock or LoopClock()
         self.job_name, self.serial = job.name, device.serial
+        self.log = log.bind(drive=device.serial.shown, job=str(job.name), bay=device.bay)
+        self._ledger = Ledger(catalog, device, job, self.log)
+        self._errand = Errand(
+            catalog,
+            source,
+            device,
+            job,
+            self.log,
+            watch,
+            checkup=Checkup(catalog, source, device, job, self.log),
+            progress=Progress(catalog, job.name, device.serial, job.drive(device.serial).going),
+            pauses=Pauses(catalog, job.name, device.serial, self._clock),
+            retries=Retries(),
+            key=StoreKey(settings.store, self.log),
+        )
+        self._attempt: Attempt | None = None
+        self._turn: Turn | None = None
         self._stop = asyncio.Event()
-        self._last_written = 0.0
-        self._latest: Mapping[str, Any] | None = None
-        """The last progress of the pair that runs."""
-        self._is_written = True
-        self._went = job.drive(device.serial).going
-        """What the pairs before counted."""
-        self._has_moved = False
+        self._nudge = asyncio.Event()
+        """Something happened that ends a wait."""
+        self._is_cancelled, self._is_pulled = job.cancel_requested, False
+        self._gently: bool | None = None
         self.outcome: IngestError | None = None
         """Why the visit ended without a finished drive; None when it is finished or was stopped."""
         self.interrupted = False
-        self._cancelled = False
-        self._is_finished = False
-        self._paused_for: str | None = None
-        self._credential = settings.store.credential
-        """The one in use, which a refusal or ``adopt`` may have renewed."""
-        self._caps: CapKeeper | None = None
 
     @property
     def is_stopping(self) -> bool:
@@ -93,65 +89,130 @@ class Visit:
     def stop(self) -> None:
         """Settle what is under way, keep the place, and end."""
         self._stop.set()
-        if self._pair is not None:
-            self._pair.tell("stop")
+        self._nudge.set()
+        if self._attempt is not None:
+            self._attempt.tell("stop")
+
+    def pulled(self) -> None:
+        """The drive is not in its bay any more: as ``stop``."""
+        self._is_pulled = True
+        self.log.warning("drive.pulled", next="put it into any bay, and it goes on")
+        self.stop()
 
     def cancel(self) -> None:
         """The job was cancelled: account for what is left and finish."""
-        self._cancelled = True
-        if self._pair is not None:
-            self._pair.tell("cancel")
+        if not self._is_cancelled:
+            self._is_cancelled = True
+            self._nudge.set()
+            if self._attempt is not None:
+                self._attempt.tell("cancel")
 
     def adopt(self, settings: Settings) -> None:
         """Go on with these: caps and the credential count at once, all else from the next pause on."""
         self._settings = settings
-        if settings.store.credential != self._credential:
-            self._credential = settings.store.credential
-            if self._pair is not None:
-                self._pair.hand_over(self._credential)
-        self._keep_caps()
+        is_other_key = self._errand.key.adopt(settings.store)
+        if self._attempt is not None:
+            self._attempt.adopt(settings, is_other_key=is_other_key)
 
     async def run(self) -> None:
         """To the end of the transfer, or until it is stopped."""
-        drive = self._job.drive(self._device.serial)
-        if not await self._has_room():
-            return
-        await self._begin(drive)
-        if self._job.cancel_requested and drive.state is not DriveState.TRANSFERRING:
-            await self._finish_cancelled()
-            return
-        await self._checkup.smart("before")
-        crashes = tries = 0
-        while not self._stop.is_set():
-            try:
-                await self._once()
-                await self._forget()
+        try:
+            await self._errand.pauses.load()
+            if await self._has_room() and await self._is_worked():
                 return
+            self.interrupted = self.outcome is None
+            await self._tell_of_stop()
+        finally:
+            self._give_turn_back()
+
+    async def _is_worked(self) -> bool:
+        """Whether there is an end to it; False when it was stopped, or when it pauses and is not patient."""
+        await self._ledger.arrive()
+        while await self._has_turn():
+            if self._is_cancelled and self._ledger.state is not DriveState.TRANSFERRING:
+                await self._ledger.finish_cancelled()
+                return True
+            try:
+                if await self._is_finished():
+                    return True
+                if self._stop.is_set() or not self._patient:
+                    return False
+                wait_s = self._errand.retries.paused()
             except WorkerLost as error:
-                crashes = 1 if self._has_moved else crashes + 1
-                self._has_moved = False
-                self.log.error("worker.lost", detail=error.detail, crashes=crashes)
-                self._watch({"event": "worker.lost"})
-                if crashes >= MAX_CRASHES:
-                    await self._fault(error)
-                    return
+                wait_s = await self._after_crash(error)
+                if self.outcome is not None:
+                    return True
             except Paused as paused:
-                await self._tell_of_pause(paused.error)
-                if not self._patient:
-                    self.outcome = paused.error
-                    return
-            await self._wait(RETRY_PAUSES_S[min(tries, len(RETRY_PAUSES_S) - 1)] if self._patient else 0.1)
-            tries += 1
-        self.interrupted = True
+                wait_s = await self._after_pause(paused)
+                if self.outcome is not None:
+                    return False
+            await self._wait(wait_s if self._patient else IMPATIENT_S)
+        return False
+
+    async def _is_finished(self) -> bool:
+        """One pair of processes, to its end. Raises Paused and WorkerLost."""
+        if self._gently is None:
+            self._gently = await self._errand.checkup.is_failing()
+        self._attempt = Attempt(self._errand, self._settings, gently=self._gently)
+        if self._is_cancelled:
+            self._attempt.tell("cancel")
+        try:
+            await self._ledger.begin()
+            event = await self._attempt.run()
+            if event is None:
+                return False
+            await self._finish(event)
+        except StateUnusable as error:
+            raise Paused(error) from None
+        finally:
+            self._attempt = None
+        return True
+
+    async def _finish(self, event: Mapping[str, Any]) -> None:
+        self.outcome = await self._ledger.finish(event, self._errand.progress.went)
+        await self._errand.checkup.smart("after")
+        # What is known of a finished drive stands in logs and catalog; its journal is of no more use.
+        journal = journal_of(self._settings.state_dir, self.job_name, self.serial)
+        await asyncio.to_thread(forget_journal, journal)
+
+    async def _after_crash(self, error: WorkerLost) -> float:
+        """Seconds to wait. ``outcome`` is set when the drive is given up."""
+        retries = self._errand.retries
+        wait_s = retries.crashed()
+        again = f"it is started again in {wait_s:g} s" if wait_s is not None else "it is not started again"
+        self.log.error("worker.lost", detail=error.detail, crashes=retries.crashes, next=again)
+        detail = f"{error.detail} ({retries.crashes} of {MAX_CRASHES} in a row); {again}"
+        await self._errand.pauses.always(LOST, told(detail, error.side, error.id, error.next_step))
+        self._watch({"event": "worker.lost", "detail": detail})
+        self._give_turn_back()
+        if wait_s is None:
+            await self._ledger.fault(error)
+            await self._errand.checkup.smart("after")
+            self.outcome = error
+        return wait_s or 0.0
+
+    async def _after_pause(self, paused: Paused) -> float:
+        """Seconds to wait. ``outcome`` is set when nobody waits."""
+        error = paused.error
+        if isinstance(error, DeviceUnavailable) and paused.was_running and self._patient:
+            # Most probably it was pulled, and that is soon known.
+            await self._clock.wait(self._stop, GONE_WITHIN_S)
+        if self._stop.is_set():
+            return 0.0
+        await self._tell_of_pause(error)
+        if not self._patient:
+            self.outcome = error
+        if not (error.retriable and error.side in (Side.NETWORK, Side.SERVICE)):
+            # In bad weather for all, the others would get no further.
+            self._give_turn_back()
+        return self._errand.retries.paused()
 
     async def _has_room(self) -> bool:
         """Waits until the state disk has room for a drive to begin; False when that was not to be.
 
         To cancel one takes none.
         """
-        while not self._stop.is_set():
-            if self._cancelled or self._job.cancel_requested:
-                return True
+        while not self._stop.is_set() and not self._is_cancelled:
             settings = self._settings
             try:
                 await asyncio.to_thread(check_free, settings.state_dir, settings.transfer.keep_free_bytes)
@@ -161,265 +222,58 @@ class Visit:
                 if not self._patient:
                     self.outcome = error
                     return False
-                await self._wait(RETRY_PAUSES_S[-1])
+                await self._wait(LOOK_FOR_ROOM_S)
             else:
                 return True
-        self.interrupted = True
-        return False
+        return not self._stop.is_set()
 
-    async def _tell_of_pause(self, error: IngestError) -> None:
-        """To the log each time; to the drive's history when it is news, if that can be written at all."""
-        self.log.warning("drive.paused", **_told(error))
-        if error.id == self._paused_for:
-            return
-        self._paused_for = error.id
-        with suppress(StateUnusable):
-            await self._catalog.record_event(
-                "drive.paused", who=WHO, job=self._job.name, serial=self.serial, detail=error.detail
-            )
+    async def _has_turn(self) -> bool:
+        """Waits for this drive's turn to be worked; False when it was stopped first."""
+        if self._stop.is_set():
+            return False
+        if self._turn is None:
+            place = Place(self._device.bay, self._device.controller)
+            self._turn = self._turns.ask(place, self._settings.store.address, self._nudge.set)
+        is_told = False
+        while not (self._turn.is_granted or self._is_cancelled or self._stop.is_set()):
+            await self._tell_of_wait(self._turns.why(self._turn), is_news=not is_told)
+            is_told = True
+            await self._wait(LOOK_FOR_TURN_S)
+        return not self._stop.is_set()
 
-    async def _forget(self) -> None:
-        """The journal of a finished drive is of no more use: what is known stands in logs and catalog."""
-        if self._is_finished:
-            journal = journal_of(self._settings.state_dir, self._job.name, self.serial)
-            await asyncio.to_thread(forget_journal, journal)
+    def _give_turn_back(self) -> None:
+        turn, self._turn = self._turn, None
+        if turn is not None:
+            self._turns.give_back(turn)
 
     async def _wait(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stop.wait()
+        """Until it is time, or something has happened since the last wait."""
+        if not self._stop.is_set():
+            await self._clock.wait(self._nudge, seconds)
+        self._nudge.clear()
 
-    async def _begin(self, drive: Drive) -> None:
-        for state, event in (
-            ((DriveState.SPECIFIED, DriveState.NEVER_RECEIVED), DriveEvent.ARRIVE),
-            ((DriveState.SPECIFIED, DriveState.NEVER_RECEIVED, DriveState.RECEIVED), DriveEvent.BEGIN),
-        ):
-            if drive.state in state:
-                detail = f"bay {self._device.bay}"
-                await self._catalog.move_drive(
-                    self._job.name, self._device.serial, event, who=WHO, detail=detail
-                )
-                self.log.info(f"drive.{event.name.lower()}")
+    async def _tell_of_pause(self, error: IngestError) -> None:
+        """To the log each time; to the drive's history when it is news."""
+        self.log.warning("drive.paused", **told_fields(error))
+        await self._errand.pauses.error(error)
 
-    async def _finish_cancelled(self) -> None:
-        await self._catalog.move_drive(
-            self._job.name,
-            self._device.serial,
-            DriveEvent.FINISH_WITH_FINDINGS,
-            who=WHO,
-            detail="the job was cancelled; nothing was copied",
-            copy_status="Cancelled",
-            percent_complete=0,
-        )
-        self.log.info("drive.cancelled")
-
-    async def _once(self) -> None:
-        """One pair of processes. Raises Paused and WorkerLost."""
-        credential = await self._catalog.credential(self._job.name, self._device.serial)
-        transfer = self._settings.transfer
-        try:
-            mapfile = await asyncio.to_thread(read_mapfile, self._device)
-        except IngestError as error:
-            raise Paused(error) from None
-        reader = ReaderOrder(
-            size_bytes=self._device.size_bytes,
-            sector_size=self._device.sector_size,
-            slot_count=transfer.slot_count,
-            credential=credential,
-            allow_unencrypted=self._job.allow_unencrypted,
-            mapfile=mapfile,
-        )
-        try:
-            board = Board(board_of(self._settings.state_dir))
-        except IngestError as error:
-            raise Paused(error) from None
-        self._caps = CapKeeper(board, self._job.name)
-        try:
-            self._keep_caps()
-            await self._work(reader)
-        except StateUnusable as error:
-            # The catalog cannot be written, as on a full disk: the drive keeps its place.
-            raise Paused(error) from None
-        finally:
-            self._caps = None
-            board.close()
-
-    async def _work(self, reader: ReaderOrder) -> None:
-        try:
-            fd = await self._source.open(self._device)
-        except IngestError as error:
-            raise Paused(error) from None
-        try:
-            await self._checkup.prove_read_only(fd)
-            self._pair = await Pair.start(fd, reader, self._upload_order())
-        finally:
-            os.close(fd)
-        try:
-            if self._stop.is_set():
-                self._pair.tell("stop")
-            elif self._cancelled or self._job.cancel_requested:
-                self._pair.tell("cancel")
-            async for event in self._pair.events():
-                await self._take(event)
-        finally:
-            pair, self._pair = self._pair, None
-            if self._latest is not None:
-                self._went, self._latest = read_going(self._latest, self._went), None
-            await pair.close()
-
-    def _upload_order(self) -> UploadOrder:
-        job, drive, settings = self._job, self._job.drive(self._device.serial), self._settings
-        return UploadOrder(
-            job=job.name,
-            serial=drive.serial,
-            manifest_file=drive.manifest_file,
-            manifest_hash=drive.manifest_hash,
-            destination=job.destination,
-            disposition=job.disposition,
-            diagnostics=job.diagnostics,
-            log_level=job.log_level,
-            backup_manifest=job.backup_manifest,
-            upload_streams=job.upload_streams,
-            store=StoreOrder(
-                settings.store.kind, settings.store.address, self._credential, settings.store.identity
-            ),
-            board=board_of(settings.state_dir),
-            journal=journal_of(settings.state_dir, job.name, drive.serial),
-            spool=spool_of(settings.state_dir, job.name, drive.serial),
-            slot_count=settings.transfer.slot_count,
-            connections=settings.transfer.connections,
-            block_bytes=settings.transfer.block_bytes,
-            give_up_after_s=settings.transfer.give_up_after_s,
-            keep_free_bytes=settings.transfer.keep_free_bytes,
-            most_state_bytes=settings.transfer.drive_state_bytes,
-            treatment=job.treatment,
-        )
-
-    async def _take(self, event: Mapping[str, Any]) -> None:
-        self._watch(event)
-        match event["event"]:
-            case "progress":
-                self._has_moved = self._has_moved or (
-                    self._latest is not None and event["tally"] != self._latest["tally"]
-                )
-                if self._has_moved:
-                    self._paused_for = None
-                self._latest, self._is_written = event, False
-                self._keep_caps()
-                if time.monotonic() - self._last_written >= PROGRESS_EVERY_S:
-                    await self._write_progress()
-            case "inventory":
-                pass
-            case "credential.refused":
-                await self._renew_credential()
-            case "finished":
-                await self._finish(event)
-            case "paused":
-                await self._write_progress(stands=True)
-                raise await self._why_paused(event)
-            case "interrupted":
-                await self._write_progress(stands=True)
-                self.log.info("drive.interrupted")
-                self.interrupted = True
-                self._stop.set()
-            case name:
-                self.log.info(name, **{key: value for key, value in event.items() if key != "event"})
-
-    def _keep_caps(self) -> None:
-        if self._caps is None:
+    async def _tell_of_wait(self, why: str, *, is_news: bool) -> None:
+        self._watch({"event": "waits", "detail": why})
+        if not is_news:
             return
-        try:
-            caps = self._caps.keep(self._settings)
-        except StateUnusable as error:
-            self.log.error("bandwidth.unchanged", **_told(error))
+        self.log.info("drive.waits", detail=why)
+        next_step = "Nothing to do: it begins by itself."
+        await self._errand.pauses.begin(WAITS, told(why, Side.STATION, "Waits", next_step))
+
+    async def _tell_of_stop(self) -> None:
+        """In the history, what the drive stands still for."""
+        if not self._patient:
             return
-        if caps is not None:
-            self.log.info("bandwidth.caps", **caps)
-
-    async def _renew_credential(self) -> None:
-        """The store refuses it: look once whether its file holds another by now."""
-        found, path = self._credential, self._settings.store.credential_file
-        if path is not None:
-            try:
-                found = await asyncio.to_thread(read_credential, path)
-            except ConfigInvalid as error:
-                self.log.error("credential.unreadable", **_told(error))
-        if found == self._credential:
-            self.log.warning("credential.refused", next=StoreRefused.next_step)
-            found = None
-        else:
-            self._credential = found
-            self.log.info("credential.renewed")
-        if self._pair is not None:
-            self._pair.hand_over(found)
-
-    async def _why_paused(self, event: Mapping[str, Any]) -> Exception:
-        error = from_name(event["error"], event["detail"])
-        if not isinstance(error, WorkerLost) or self._pair is None:
-            return Paused(error)
-        last_words = await self._pair.reader_said()
-        return WorkerLost(f"{event['detail']}: {last_words}" if last_words else event["detail"])
-
-    async def _write_progress(self, *, stands: bool = False) -> None:
-        event = self._latest
-        if event is None or (self._is_written and not stands):
-            return
-        self._last_written, self._is_written = time.monotonic(), True
-        waiting, going = event.get("waiting"), read_going(event, self._went)
-        await self._catalog.record_progress(
-            self._job.name,
-            self._device.serial,
-            read_tally(event),
-            event["percent"],
-            f"waiting: {waiting}" if waiting else "InProgress",
-            going.standing if stands else going,
-        )
-
-    async def _finish(self, event: Mapping[str, Any]) -> None:
-        status, logs = DriveStatus(event["status"]), event["logs"]
-        clean = status is DriveStatus.COMPLETED and not event.get("overwritten")
-        failed_early = "error" in event
-        cancelled = event.get("cancelled", False)
-        await self._catalog.move_drive(
-            self._job.name,
-            self._device.serial,
-            DriveEvent.FINISH_CLEAN if clean else DriveEvent.FINISH_WITH_FINDINGS,
-            who=WHO,
-            detail=event.get("detail", ""),
-            copy_status="Cancelled" if cancelled else status,
-            tally=read_tally(event),
-            percent_complete=100 if event["tally"]["discovered"][0] else 0,
-            error_log_uri=logs.get("error"),
-            verbose_log_uri=logs.get("verbose"),
-            manifest_uri=logs.get("manifest"),
-            verified=VerifiedCounts(**event["verified"]) if "verified" in event else None,
-            going=read_going(event, self._went),
-        )
-        self._is_finished = True
-        await self._checkup.smart("after")
-        if failed_early:
-            self.outcome = from_name(event["error"], event["detail"])
-            self.log.error("drive.failed", status=status, **_told(self.outcome))
-        else:
-            tell = self.log.info if clean else self.log.warning
-            tell("drive.finished", status=status, **_flat(event["tally"]))
-
-    async def _fault(self, error: IngestError) -> None:
-        await self._catalog.move_drive(
-            self._job.name, self._device.serial, DriveEvent.FAULT, who=WHO, detail=error.detail
-        )
-        await self._checkup.smart("after")
-        self.log.error("drive.faulted", detail=error.detail)
-        self.outcome = error
-
-
-def _flat(tally: Mapping[str, Any]) -> dict[str, int]:
-    return {
-        f"{part}_{unit}": tally[part][index]
-        for part in tally
-        for index, unit in enumerate(("files", "bytes"))
-    }
-
-
-def _told(error: IngestError) -> dict[str, str]:
-    return {"error": error.id, "side": error.side, "detail": error.detail, "next": error.next_step}
+        pauses, bay = self._errand.pauses, self._device.bay
+        if self._is_pulled and not pauses.is_for(DeviceUnavailable.__name__):
+            detail = f"the drive was pulled from bay {bay}; its place is kept"
+            await pauses.begin(PULLED, told(detail, Side.DRIVE, "Pulled", "Put it into any bay: it goes on."))
+        elif not self._is_pulled and self._ledger.state is DriveState.TRANSFERRING:
+            detail = "the station was stopped; the drive's place is kept"
+            next_step = "It goes on when the station runs again."
+            await pauses.begin(STOPPED, told(detail, Side.STATION, "Stopped", next_step))

@@ -53,7 +53,8 @@ class Mover:
     """Moves everything that a journal has pending.
 
     ``marker_of`` tells our own blobs (see ``items.marker``). ``stop`` set: what is under way is
-    settled and nothing more is begun.
+    settled and nothing more is begun. ``window_bytes``: small files that lie in so many bytes are read
+    together, None: in as many as fit.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Mover:
         volume_bytes: int,
         stop: asyncio.Event,
         treatment: Treatment = AS_USUAL,
+        window_bytes: int | None = None,
     ) -> None:
         self.link, self.sender, self.books, self.stop = link, sender, books, stop
         self._journal = journal
@@ -76,6 +78,7 @@ class Mover:
         self.readback = ReadBack(sender, stop)
         self.recognition = Recognition()
         self.volume_bytes = volume_bytes
+        self.window_bytes = window_bytes or SLOT_BYTES
 
     async def move(self) -> None:
         """Returns when all is moved, or when it was told to stop and what was under way is settled.
@@ -121,7 +124,7 @@ class _Sweep:
             mover.recognition,
             is_last=number == MAX_SWEEPS - 1,
         )
-        self._plan = ReadPlan(OPEN_WANTS, SLOT_BYTES, volume_bytes=mover.volume_bytes)
+        self._plan = ReadPlan(OPEN_WANTS, mover.window_bytes, volume_bytes=mover.volume_bytes)
         self._open: dict[int, Work] = {}
         self._room = asyncio.Semaphore(OPEN_ITEMS)
         self._gathered: list[Part] = []
@@ -196,7 +199,10 @@ class _Sweep:
         Small files that are to be read through the file system wait for their neighbours.
         """
         if not self._is_rescue and self._may_wait(request):
-            if self._gathered_bytes + request.length > SLOT_BYTES or len(self._gathered) == MOST_GATHERED:
+            if (
+                self._gathered_bytes + request.length > self._mover.window_bytes
+                or len(self._gathered) == MOST_GATHERED
+            ):
                 await self._order_gathered(group)
             self._gathered.append(request.parts[0])
             self._gathered_bytes += request.length

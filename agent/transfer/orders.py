@@ -25,7 +25,8 @@ _CREDENTIALS: dict[str, type[RecoveryPassword] | type[Password] | type[StartupKe
 class ReaderOrder:
     """For the reader: how big the device is, and the key to its volume.
 
-    ``mapfile`` is the text of GNU ddrescue's, for an image with holes; None for a drive.
+    ``mapfile`` is the text of GNU ddrescue's, for an image with holes; None for a drive. ``gently``: the
+    drive is failing (see ``agent.volume.manner``).
     """
 
     size_bytes: int
@@ -34,6 +35,7 @@ class ReaderOrder:
     credential: Credential | None
     allow_unencrypted: bool
     mapfile: str | None = None
+    gently: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Holds the key in the clear: for a pipe only."""
@@ -44,6 +46,7 @@ class ReaderOrder:
             "credential": _credential_to_json(self.credential),
             "allow_unencrypted": self.allow_unencrypted,
             "mapfile": self.mapfile,
+            "gently": self.gently,
         }
 
     @classmethod
@@ -102,8 +105,8 @@ class UploadOrder:
     ``journal`` is a file and ``spool`` a folder of this drive alone; ``board`` is the station's file of
     shared limits (see ``agent.transfer.board``), None: shared with nobody. ``give_up_after_s`` bounds how
     long an unreachable store is waited for before the transfer pauses. ``reader_pid`` is the process that
-    reads, where it is one. ``keep_free_bytes`` and ``most_state_bytes`` are of the disk that the journal
-    lies on (see ``agent.transfer.room``).
+    reads, where it is one. ``gently`` is as in the reader's order. ``keep_free_bytes`` and
+    ``most_state_bytes`` are of the disk that the journal lies on (see ``agent.transfer.room``).
     """
 
     job: JobName
@@ -128,6 +131,7 @@ class UploadOrder:
     keep_free_bytes: int = 0
     most_state_bytes: int | None = None
     reader_pid: int | None = None
+    gently: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Holds the store's credential in the clear: for a pipe only."""
@@ -154,6 +158,7 @@ class UploadOrder:
             "keep_free_bytes": self.keep_free_bytes,
             "most_state_bytes": self.most_state_bytes,
             "reader_pid": self.reader_pid,
+            "gently": self.gently,
         }
 
     @classmethod
@@ -182,4 +187,5 @@ class UploadOrder:
             keep_free_bytes=value["keep_free_bytes"],
             most_state_bytes=value["most_state_bytes"],
             reader_pid=value["reader_pid"],
+            gently=value["gently"],
         )

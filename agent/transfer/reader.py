@@ -41,6 +41,7 @@ from agent.volume.drivemap import TROUBLE
 from agent.volume.entry import StreamRef
 from agent.volume.imaged import ImagedSource
 from agent.volume.losses import lost_ranges, on_volume, sentence
+from agent.volume.manner import GENTLY, USUAL, Manner
 from agent.volume.mapfile import parse
 from agent.volume.ntfs import NtfsVolume
 from agent.volume.opening import OpenedVolume, open_volume
@@ -67,10 +68,12 @@ class Reader:
         channel: BlockingChannel,
         confinement: Confinement = NOT_CONFINED,
         scratch: BinaryIO | None = None,
+        manner: Manner = USUAL,
     ) -> None:
         self._confinement = confinement
         self._scratch = scratch
-        self._drive = RescueSource(drive, time.monotonic, lock=threading.Lock())
+        self._manner = manner
+        self._drive = RescueSource(drive, time.monotonic, lock=threading.Lock(), manner=manner)
         self._ring = ring
         self._channel = channel
         self._streams: dict[int, StreamRef] = {}
@@ -105,6 +108,7 @@ class Reader:
                 "choice": opened.choice,
                 "protection": opened.protection,
                 "confinement": self._confinement.sentence,
+                "reading": self._manner.sentence,
             }
         )
         with ThreadPoolExecutor(FILLING_THREADS) as self._threads:
@@ -314,7 +318,8 @@ def _run(device_fd: int, ring_fd: int, socket_fd: int, order_fd: int, scratch_fd
     if order.mapfile is not None:
         drive = ImagedSource(drive, parse(order.mapfile, order.size_bytes))
     with os.fdopen(scratch_fd, "w+b") as scratch:
-        reader = Reader(drive, ring, channel, confine(order.size_bytes), scratch)
+        manner = GENTLY if order.gently else USUAL
+        reader = Reader(drive, ring, channel, confine(order.size_bytes), scratch, manner)
         serve(reader, order, channel)
 
 

@@ -54,6 +54,7 @@ from agent.transfer.sender import Sender
 from agent.transfer.sides import read_side_files
 from agent.transfer.slots import SlotPool
 from agent.transfer.speed import Speed
+from agent.volume.manner import GENTLY
 
 
 class Uploader:
@@ -230,6 +231,7 @@ class Uploader:
             volume_bytes=volume_bytes,
             stop=self.stop,
             treatment=order.treatment,
+            window_bytes=GENTLY.piece_bytes if order.gently else None,
         )
         if self._is_resume:
             # What the journal missed at the end of the life before is asked for and not sent again.
@@ -365,7 +367,7 @@ class Uploader:
         await self._report(journal, error.status, tally, **error_fields(error))
 
 
-_OPENED = ("volume", "label", "dirty", "hibernated", "choice", "protection", "confinement")
+_OPENED = ("volume", "label", "dirty", "hibernated", "choice", "protection", "confinement", "reading")
 
 
 def _number(opened: Message, what: str) -> int:

@@ -11,6 +11,8 @@ from agent.volume import mapfile
 from agent.volume.block import BlockSource, check_range, is_wish, read_ahead
 from agent.volume.doubts import Doubts
 from agent.volume.drivemap import TROUBLE, DriveMap, State, Stretch
+from agent.volume.manner import USUAL, Manner
+from agent.volume.passing import Passing
 from agent.volume.spending import USED_UP, Budget, Spending
 
 FAN_OUT: Final = 16
@@ -33,6 +35,8 @@ class RescueSource:
     Thread-safe when ``lock`` is one, such as a threading.Lock(); it is held for microseconds, never
     during a read. Two threads that retry one range at a time may both do so.
 
+    ``manner`` says how much is asked of the drive at once, and what the first sweep passes over unasked.
+
     Errors are UnreadableSectors with the first bad range of the read, in bytes of the drive, and say how
     many there are.
     """
@@ -44,11 +48,14 @@ class RescueSource:
         budget: Budget | None = None,
         lock: AbstractContextManager[object] | None = None,
         known: DriveMap | None = None,
+        manner: Manner = USUAL,
     ) -> None:
         """``known`` is what an earlier visit found out of this drive; it is gone on with."""
         self._inner = inner
         self._clock = clock
-        self._budget = budget or Budget()
+        self._budget = budget or manner.budget
+        self._piece_bytes = manner.piece_bytes or inner.size_bytes
+        self._passing = Passing(manner)
         self._lock = lock or nullcontext()
         self._spending = Spending(self._budget)
         self.size_bytes = inner.size_bytes
@@ -175,7 +182,19 @@ class RescueSource:
         return self.retrying and not is_wish()
 
     def _ask(self, offset: int, buffer: memoryview) -> None:
-        """Read what is not noted; what fails is noted."""
+        """Read what is not noted, as much at once as the manner says; what fails is noted."""
+        at, end = offset, offset + len(buffer)
+        while at < end:
+            stop = min(end, at - at % self._piece_bytes + self._piece_bytes)
+            self._ask_at_once(at, buffer[at - offset : stop - offset])
+            at = stop
+
+    def _ask_at_once(self, offset: int, buffer: memoryview) -> None:
+        if not self._persists():
+            with self._lock:
+                is_passed = self._passing.is_over(offset, len(buffer))
+            if is_passed:
+                raise UnreadableSectors(offset, len(buffer), "passed over after failed reads, for later")
         with self._lock:
             why = self._spending.refusal(offset, anew=False)
             if why is not None:
@@ -209,11 +228,13 @@ class RescueSource:
                 now = self._clock()
                 start, end = self._failed_part(offset, offset + len(buffer), error)
                 self._spending.charge(start, now - began)
+                self._passing.failed(end)
                 self._doubts.failed(start, end, now)
             return error
         with self._lock:
             self.bad.mark(offset, len(buffer), State.FINISHED)
             self._last_good = offset
+            self._passing.succeeded()
             self._settle(began)
         return None
 

@@ -26,8 +26,9 @@ from agent.model.identity import JobName, SerialNumber
 from agent.model.job import Destination, DriveSpec, JobSpec
 from agent.model.keys import RecoveryPassword
 from agent.model.states import DriveState
-from agent.station import visit as visit_module
-from agent.station.visit import MAX_CRASHES, Visit
+from agent.station import attempt as attempt_module
+from agent.station.retries import MAX_CRASHES
+from agent.station.visit import Visit
 from agent.transfer.pair import Pair
 from agent.transfer.sandbox.confinement import ENTERED
 from fixtures import demo_disk
@@ -308,7 +309,7 @@ def _let_the_first_reader_die_of(number: int, monkeypatch: pytest.MonkeyPatch) -
             os.kill(_reader_pid(), left.pop())
         return pair
 
-    monkeypatch.setattr(visit_module.Pair, "start", start)
+    monkeypatch.setattr(attempt_module.Pair, "start", start)
 
 
 def _reader_pid() -> int:

@@ -20,6 +20,8 @@ from agent.model.codes import Disposition
 from agent.model.identity import JobName, SerialNumber
 from agent.model.job import Destination, Drive, DriveSpec, JobSpec
 from agent.model.states import DriveEvent, DriveState, JobState
+from agent.station import attempt as attempt_module
+from agent.station import retries as retries_module
 from agent.station import station as station_module
 from agent.station import visit as visit_module
 from agent.station.places import journal_of
@@ -223,8 +225,8 @@ def _let_workers_die(monkeypatch: pytest.MonkeyPatch, deaths: int) -> None:
             pair.kill()
         return pair
 
-    monkeypatch.setattr(visit_module.Pair, "start", start)
-    monkeypatch.setattr(visit_module, "RETRY_PAUSES_S", (0.05,))
+    monkeypatch.setattr(attempt_module.Pair, "start", start)
+    monkeypatch.setattr(retries_module, "FIRST_WAIT_S", 0.05)
 
 
 async def test_a_worker_that_dies_is_one_event_and_is_tried_again(
@@ -241,7 +243,7 @@ async def test_a_worker_that_dies_is_one_event_and_is_tried_again(
 async def test_workers_that_die_again_and_again_fault_the_drive_until_it_is_resolved(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _let_workers_die(monkeypatch, deaths=visit_module.MAX_CRASHES)
+    _let_workers_die(monkeypatch, deaths=retries_module.MAX_CRASHES)
     await bench.file_job("S1")
     async with bench.running():
         bench.source.plug("1", bench.image, "S1")
@@ -251,10 +253,15 @@ async def test_workers_that_die_again_and_again_fault_the_drive_until_it_is_reso
         await bench.until(_is(DriveState.COMPLETED), "S1")
 
 
+def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retries_module, "FIRST_WAIT_S", 0.1)
+    monkeypatch.setattr(visit_module, "LOOK_FOR_ROOM_S", 0.1)
+
+
 async def test_no_drive_is_begun_while_the_state_disk_has_no_room_and_then_it_is(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(visit_module, "RETRY_PAUSES_S", (0.1,))
+    _look_often(monkeypatch)
     with monkeypatch.context() as full:
         full.setattr(room_module, "free_bytes", lambda folder: 100 << 20)
         await bench.file_job("S1")
@@ -275,7 +282,7 @@ async def test_no_drive_is_begun_while_the_state_disk_has_no_room_and_then_it_is
 async def test_a_drive_that_needs_more_room_than_one_may_take_waits_for_its_settings(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(visit_module, "RETRY_PAUSES_S", (0.1,))
+    _look_often(monkeypatch)
     few = replace(bench.settings, transfer=replace(bench.settings.transfer, drive_state_bytes=1 << 20))
     station = Station(bench.catalog, bench.source, few, bench.log, reload=lambda: bench.settings)
     await bench.file_job("S1")

@@ -30,6 +30,7 @@ from agent.transfer.ring import Ring
 from agent.transfer.slots import SlotPool
 from agent.transfer.uploader import Uploader
 from agent.volume.block import BlockSource, FdSource
+from agent.volume.manner import GENTLY, USUAL
 
 SLOTS = 64
 
@@ -54,6 +55,7 @@ class Drive:
     give_up_after_s: float = 5.0
     treatment: Treatment = AS_USUAL
     block_bytes: int = 4 * 1024 * 1024
+    gently: bool = False
     wrap: Callable[[BlockSource], BlockSource] = lambda source: source
 
     def upload_order(self) -> UploadOrder:
@@ -77,6 +79,7 @@ class Drive:
             block_bytes=self.block_bytes,
             give_up_after_s=self.give_up_after_s,
             treatment=self.treatment,
+            gently=self.gently,
         )
 
     def reader_order(self) -> ReaderOrder:
@@ -87,6 +90,7 @@ class Drive:
             slot_count=SLOTS,
             credential=self.credential,
             allow_unencrypted=self.allow_unencrypted,
+            gently=self.gently,
         )
 
 
@@ -146,7 +150,8 @@ def _serve(drive: Drive, fd: int, ring: Ring, sock: socket.socket) -> None:
     channel = BlockingChannel(sock)
     source = drive.wrap(FdSource(fd, drive.image.stat().st_size))
     try:
-        serve(Reader(source, ring, channel), drive.reader_order(), channel)
+        order = drive.reader_order()
+        serve(Reader(source, ring, channel, manner=GENTLY if order.gently else USUAL), order, channel)
     finally:
         channel.close()
         with suppress(OSError):

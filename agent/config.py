@@ -182,6 +182,7 @@ def load(path: Path | None, environment: Mapping[str, str], *, with_credential: 
         concurrency=_concurrency(raw.get("concurrency", {})),
         key_file=_key_file(raw.get("key_file"), environment),
         metrics=_metrics(raw.get("metrics", {}), environment),
+        api=read_api(raw.get("api", {}), state_dir, environment),
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,8 +81,7 @@ def _check_host() -> None:
 
 
 def _build(guest: Guest) -> None:
-    with tempfile.TemporaryDirectory(prefix="lab-build-") as name, ThreadPoolExecutor(1) as beside:
-        folder = Path(name)
+    with store.run_folder() as folder, ThreadPoolExecutor(1) as beside:
         # mmdebstrap wants a folder that others may enter.
         folder.chmod(0o755)
         fetched = beside.submit(kernel.unpack, folder / "kernel")

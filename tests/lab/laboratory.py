@@ -9,7 +9,6 @@ with Laboratory.opened(chassis, prepare) as laboratory:
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,7 +61,7 @@ class Laboratory:
 
         ``service_port``: the host's port that the guest finds as ``board.SERVICE_IN_GUEST``.
         """
-        with _run_folder() as folder:
+        with store.run_folder() as folder:
             board = self._board(folder, media or {}, service_port, self._saved / STATE)
             with Machine(board) as machine:
                 yield machine
@@ -76,7 +75,7 @@ class Laboratory:
         service_port: int | None = None,
     ) -> Iterator[Machine]:
         """A guest from power on, with drives in these bays; it was prepared like the others."""
-        with _run_folder() as folder:
+        with store.run_folder() as folder:
             board = self._board(folder, media or {}, service_port, None)
             with Machine(board, inserted=inserted) as machine:
                 yield machine
@@ -99,16 +98,9 @@ class Laboratory:
 
 def _save(guest: Guest, saved: Path, deb: Path, chassis: Sequence[Drive], prepare: Prepare) -> None:
     root = overlay(guest.root, saved / ROOT)
-    with _run_folder() as folder:
+    with store.run_folder() as folder:
         board = Board(guest.kernel, guest.initramfs, root, folder, chassis, cargo=deb)
         with Machine(board) as machine:
             package.install(machine)
             prepare(machine)
             machine.save(saved / STATE)
-
-
-@contextmanager
-def _run_folder() -> Iterator[Path]:
-    """Removed at the end, with all that a run wrote. Short: a socket's path has at most 107 bytes."""
-    with tempfile.TemporaryDirectory(prefix="lab-", ignore_cleanup_errors=True) as name:
-        yield Path(name)

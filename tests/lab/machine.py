@@ -10,8 +10,6 @@ Every wait is by condition and has a generous limit: an emulated CPU on a busy h
 from __future__ import annotations
 
 import ctypes
-import os
-import shutil
 import signal
 import subprocess
 import time
@@ -21,10 +19,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from tests.lab import disks
 from tests.lab.bay import Bay
 from tests.lab.board import Board, absent_text, command_line
 from tests.lab.channel import Channel
-from tests.lab.drive import Medium
 from tests.lab.qmp import Qmp
 from tests.lab.trouble import LabTrouble
 
@@ -159,8 +157,7 @@ class Machine:
 
     def is_unchanged(self, bay: int) -> bool:
         """Whether every byte of the drive is still as its medium had it."""
-        medium = self.board.media.get(bay, Medium())
-        return _same_bytes(self.board.disk_file(bay), medium.image)
+        return disks.is_unchanged(self.board, bay)
 
     # What bays use of it.
 
@@ -184,7 +181,8 @@ class Machine:
     # Start.
 
     def _start(self) -> None:
-        self._lay_out()
+        disks.lay_out(self.board)
+        self.board.absent.write_bytes(absent_text(self.board, self._inserted))
         with (self.board.folder / "qemu.err").open("wb") as said:
             self._process = subprocess.Popen(
                 command_line(self.board),
@@ -201,20 +199,6 @@ class Machine:
             self._await_status("query-status", {"paused", "running"}, {"internal-error", "shutdown"})
             self.qmp("cont")
             self.set_clock()
-
-    def _lay_out(self) -> None:
-        board = self.board
-        board.absent.write_bytes(absent_text(board, self._inserted))
-        for bay, drive in zip(board.bays, board.chassis, strict=True):
-            image = board.media.get(bay, Medium()).image
-            file = board.disk_file(bay)
-            if image is None:
-                file.touch()
-            else:
-                _copy_sparse(image, file)
-            if file.stat().st_size > drive.size_bytes:
-                raise ValueError(f"{image}: does not fit on a drive of {drive.size_bytes} bytes")
-            os.truncate(file, drive.size_bytes)
 
     def _await_status(self, question: str, good: set[str], bad: set[str]) -> None:
         deadline = time.monotonic() + COMMAND_WITHIN_S
@@ -249,20 +233,3 @@ class Machine:
 def _die_with_parent() -> None:
     """In the child: the kernel ends it when the thread that started it ends, however that comes."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _copy_sparse(source: Path, target: Path) -> None:
-    if shutil.which("cp"):
-        subprocess.run(["cp", "--sparse=always", "--reflink=auto", source, target], check=True)
-    else:
-        shutil.copyfile(source, target)
-
-
-def _same_bytes(file: Path, image: Path | None) -> bool:
-    """Whether a file is the image with nothing but zeros behind it."""
-    step = 1 << 20
-    with file.open("rb") as now, open(image or os.devnull, "rb") as before:
-        while piece := now.read(step):
-            if piece != before.read(step).ljust(len(piece), b"\0"):
-                return False
-    return True

@@ -21,6 +21,8 @@ LOCK: Final = Path(tempfile.gettempdir()) / "drive-ingest-lab.lock"
 KEPT: Final = 2
 """Of each kind, the newest: a system is 0.5 GiB, a saved state 0.3."""
 _KEY_CHARS: Final = 16
+_RUN: Final = "drive-ingest-lab-"
+_MAKING: Final = "making-"
 
 
 def digest(parts: Iterable[bytes]) -> str:
@@ -48,7 +50,7 @@ def sources_with(prepare: Callable[..., object]) -> list[bytes]:
 def making(name: str) -> Iterator[Path]:
     """A folder that bears its name only once it was made whole; those of this kind that are old go."""
     STORE.mkdir(exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix="making-", dir=STORE))
+    made = Path(tempfile.mkdtemp(prefix=_MAKING, dir=STORE))
     try:
         yield made
         os.rename(made, STORE / name)
@@ -67,7 +69,19 @@ def superseded(kind: str) -> list[Path]:
 
 @contextmanager
 def locked() -> Iterator[None]:
-    """Waits until no other laboratory runs on this machine: two guests are more than two cores bear."""
+    """Waits until no other laboratory runs on this machine: two guests are more than two cores bear.
+
+    What killed ones left goes first: nobody else can be at it.
+    """
     with LOCK.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        for left in [*LOCK.parent.glob(f"{_RUN}*"), *STORE.glob(f"{_MAKING}*")]:
+            shutil.rmtree(left, ignore_errors=True)
         yield
+
+
+@contextmanager
+def run_folder() -> Iterator[Path]:
+    """Of one machine, and gone with it. Its path is short: that of a socket has at most 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix=_RUN, dir=LOCK.parent, ignore_cleanup_errors=True) as name:
+        yield Path(name)

@@ -118,3 +118,15 @@ def test_a_packed_module_is_unpacked(tmp_path: Path) -> None:
     packed.write_bytes(lzma.compress(b"ELF"))
     kernel.copy(packed, tmp_path / "system" / "ahci.ko.xz")
     assert (tmp_path / "system" / "ahci.ko").read_bytes() == b"ELF"
+
+
+def test_what_a_killed_laboratory_left_goes_before_the_next(kept: Path) -> None:
+    with store.locked():
+        pass
+    left = [kept.parent / "drive-ingest-lab-x", kept / "making-x"]
+    for folder in left:
+        (folder / "disk").mkdir(parents=True)
+    with store.locked(), store.run_folder() as folder:
+        assert folder.is_dir()
+        assert not any(each.exists() for each in left)
+    assert not folder.exists()

@@ -6,6 +6,7 @@ import fcntl
 import os
 import stat
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -26,24 +27,25 @@ class ReadOnly:
     detail: str
 
 
-def protect(fd: int) -> None:
+def protect(fd: int) -> list[Extent]:
     """Have the kernel refuse writes to the disk of ``fd`` and to its partitions, if this user may; blocks.
 
-    Whether it came true is for ``look`` to say: a udev rule may have done it before.
+    Nobody uses the disk. What was changed, for ``unprotect``. Whether all of it is protected is for
+    ``look`` to say: a udev rule may have done it before.
     """
     status = os.fstat(fd)
     if not stat.S_ISBLK(status.st_mode):
-        return
-    _set(fd)
-    for part in _extents(status.st_rdev)[1:]:
-        try:
-            part_fd = _open(part)
-        except OSError:
-            continue
-        try:
-            _set(part_fd)
-        finally:
-            os.close(part_fd)
+        return []
+    parts = _extents(status.st_rdev)
+    writable = [part for part in parts if not _is_read_only(part)]
+    return [part for part in writable if _set_on(fd, part, parts[0], True)]
+
+
+def unprotect(fd: int, changed: Iterable[Extent]) -> None:
+    """Take back what ``protect`` changed, for somebody who began to use the disk meanwhile; blocks."""
+    parts = _extents(os.fstat(fd).st_rdev)
+    for part in changed:
+        _set_on(fd, part, parts[0] if parts else part, False)
 
 
 def look(fd: int) -> ReadOnly | None:
@@ -81,11 +83,26 @@ def _open(part: Extent) -> int:
     return fd
 
 
-def _set(fd: int) -> None:
+def _set_on(fd: int, part: Extent, disk: Extent, is_read_only: bool) -> bool:
+    """On ``fd`` for the disk itself, else on the partition's own node; whether it could be done."""
+    if part == disk:
+        return _set(fd, is_read_only)
     try:
-        fcntl.ioctl(fd, BLKROSET, struct.pack("i", 1))
+        part_fd = _open(part)
     except OSError:
-        return
+        return False
+    try:
+        return _set(part_fd, is_read_only)
+    finally:
+        os.close(part_fd)
+
+
+def _set(fd: int, is_read_only: bool) -> bool:
+    try:
+        fcntl.ioctl(fd, BLKROSET, struct.pack("i", is_read_only))
+    except OSError:
+        return False
+    return True
 
 
 def _flag(fd: int) -> bool:

@@ -17,7 +17,7 @@ from agent.devices.hindrance import Hindrance, HindranceKind
 from agent.devices.identity import Identity, SmartIdentity, identify
 from agent.devices.image import open_read_only
 from agent.devices.monitor import UdevMonitor
-from agent.devices.readonly import look, protect
+from agent.devices.readonly import look, protect, unprotect
 from agent.devices.smart import Smartctl
 from agent.devices.source import Device
 from agent.devices.threads import in_thread
@@ -65,7 +65,7 @@ class UdevSource:
         self._news = asyncio.Event()
 
     async def devices(self) -> list[Device]:
-        looked = await asyncio.to_thread(self._look)
+        looked = await asyncio.to_thread(self._look, self._opened | self._settled())
         self._forget({one.facts.key for one in looked})
         self._known = {one.facts.key: one.facts for one in looked}
         idle = [one.facts for one in looked if one.user is None and one.facts.is_described]
@@ -103,10 +103,14 @@ class UdevSource:
         facts = self._known.get(device.key)
         return await self._smartctl.ask(facts.node) if facts is not None else unknown("the drive is gone")
 
-    def _look(self) -> list[_Looked]:
-        """Asks the kernel, and no drive."""
+    def _settled(self) -> set[str]:
+        """Drives of which it is known that nobody wrote to them when they were asked first."""
+        return {key for key, asked in self._examinations.items() if asked.done()}
+
+    def _look(self, settled: set[str]) -> list[_Looked]:
+        """Asks the kernel, and no drive: not even for its health, while somebody may write to it."""
         found = [facts for facts in disks() if facts.is_candidate(self._loop_devices)]
-        return [_Looked(facts, user_of(Path(facts.path))) for facts in found]
+        return [_Looked(facts, _user(facts, with_writers=facts.key not in settled)) for facts in found]
 
     def _forget(self, present: set[str]) -> None:
         self._opened &= present
@@ -173,17 +177,27 @@ class UdevSource:
         try:
             if os.fstat(fd).st_rdev != facts.device_number or device.key not in {one.key for one in disks()}:
                 raise _gone(device)
-            user = user_of(Path(facts.path))
+            user = _user(facts, with_writers=True)
             if user is not None:
                 raise DeviceUnavailable(f"drive {device.serial} in bay {device.bay} is not touched: {user}")
-            protect(fd)
+            changed = protect(fd)
             why = _unprotected(fd, Path(facts.path))
             if why is not None:
+                unprotect(fd, changed)
                 raise DeviceUnavailable(f"drive {device.serial} in bay {device.bay} is not opened: {why}")
         except BaseException:
             os.close(fd)
             raise
         return fd
+
+
+def _user(facts: DriveFacts, *, with_writers: bool) -> str | None:
+    """Who uses a disk, as the end of a sentence."""
+    folder = Path(facts.path)
+    user = user_of(folder)
+    if user is None and with_writers and (writing := writers(folder)):
+        user = f"{', '.join(writing)} has it open to write"
+    return user
 
 
 def _unprotected(fd: int, folder: Path) -> str | None:

@@ -22,6 +22,7 @@ from agent.transfer.ring import SLOT_BYTES
 
 DEFAULT_CONFIG = Path("/etc/drive-ingest-agent/agent.toml")
 TABLES = {
+    "api",
     "state_dir",
     "store",
     "image",

@@ -8,11 +8,11 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent.catalog import jobs, rows, schema
-from agent.catalog.following import FINISHED_JOBS, ended_with_errors
+from agent.catalog.following import ended_with_errors
 from agent.errors import SerialNotSpecified
 from agent.model.identity import JobName, SerialNumber
 from agent.model.job import Drive, Job
-from agent.model.states import OPEN_DRIVES, DriveState
+from agent.model.states import FINISHED_JOBS, OPEN_DRIVES, DriveState
 
 
 async def load(connection: AsyncConnection, job_id: int, job: JobName, serial: SerialNumber) -> rows.AnyRow:

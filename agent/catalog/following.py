@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from agent.errors import MoveRefused
 from agent.model.codes import DriveStatus
 from agent.model.identity import JobName
 from agent.model.states import (
+    FINISHED_JOBS,
     OPEN_DRIVES,
     PROCESSABLE_JOBS,
+    RESOLVE_TO,
     DriveEvent,
     DriveState,
     JobEvent,
     JobState,
-    move_job,
 )
 
-FINISHED_JOBS = frozenset({JobState.COMPLETED, JobState.CLOSED})
-NOT_ARRIVED = frozenset({DriveState.SPECIFIED, DriveState.NEVER_RECEIVED})
-NOT_BEGUN = NOT_ARRIVED | {DriveState.RECEIVED}
+GIVEN_UP = frozenset({DriveState.NEVER_RECEIVED})
+NOT_BEGUN = GIVEN_UP | {DriveState.SPECIFIED, DriveState.RECEIVED}
+UNDER_WAY = OPEN_DRIVES - GIVEN_UP
+"""What a job waits for before it is packed. A drive that never came does not hold it up."""
 
 CLEAN_STATUSES = frozenset({DriveStatus.COMPLETED.value, DriveStatus.COMPLETED_WITH_WARNINGS.value})
 """Copy statuses of a drive with findings that are no errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a job's next move depends on.
+
+    ``with_errors``: some drive ended with errors, or never came, which decides how the job ends.
+    ``is_held``: operators faulted the job itself. ``faulted_from``: where it was when it faulted.
+    """
+
+    state: JobState
+    drives: Collection[DriveState]
+    with_errors: bool
+    is_cancelled: bool
+    is_held: bool
+    faulted_from: JobState
 
 
 def admit(name: JobName, state: JobState, event: DriveEvent) -> None:
@@ -38,33 +57,41 @@ def admit(name: JobName, state: JobState, event: DriveEvent) -> None:
         raise MoveRefused(f"job {name} is in {state}: no drive of it may begin")
 
 
-def follow(
-    state: JobState, drives: Collection[DriveState], *, with_errors: bool
-) -> Iterator[tuple[JobEvent, JobState]]:
-    """The moves that bring the job to where its drives are, each with the state it leads to.
+def due(job: Standing) -> JobEvent | None:
+    """The move that brings the job nearer to where its drives are; None when it is there."""
+    match job.state:
+        case JobState.SHIPPING | JobState.RECEIVED:
+            return _before_the_copy(job)
+        case JobState.TRANSFERRING | JobState.PACKAGING:
+            return _from_the_copy_on(job)
+        case JobState.FAULTED if DriveState.FAULTED not in job.drives and not job.is_held:
+            return RESOLVE_TO[job.faulted_from]
+    return None
 
-    ``with_errors``: some drive ended with errors, which decides how the job ends.
-    """
-    while (event := _due(state, drives, with_errors)) is not None:
-        state = move_job(state, event)
-        yield event, state
+
+def _before_the_copy(job: Standing) -> JobEvent | None:
+    present = set(job.drives)
+    if DriveState.FAULTED in present:
+        return JobEvent.FAULT
+    if present - NOT_BEGUN:
+        return JobEvent.FIRST_BEGUN
+    if job.state is JobState.RECEIVED:
+        return None
+    if present == GIVEN_UP:
+        return JobEvent.NOTHING_CAME if job.is_cancelled else None
+    return None if DriveState.SPECIFIED in present else JobEvent.ALL_RECEIVED
 
 
-def _due(state: JobState, drives: Collection[DriveState], with_errors: bool) -> JobEvent | None:
-    present = set(drives)
-    match state:
-        case JobState.SHIPPING | JobState.RECEIVED if present - NOT_BEGUN:
-            return JobEvent.FIRST_BEGUN
-        case JobState.SHIPPING if not present & NOT_ARRIVED:
-            return JobEvent.ALL_RECEIVED
-        case JobState.TRANSFERRING if DriveState.FAULTED in present:
+def _from_the_copy_on(job: Standing) -> JobEvent | None:
+    present = set(job.drives)
+    if job.state is JobState.TRANSFERRING:
+        if DriveState.FAULTED in present:
             return JobEvent.FAULT
-        case JobState.TRANSFERRING if not present & OPEN_DRIVES:
-            return JobEvent.ALL_PROCESSED
-        case JobState.FAULTED if DriveState.FAULTED not in present:
-            return JobEvent.RESOLVE
-        case JobState.PACKAGING if present == {DriveState.SHIPPED_BACK}:
-            return JobEvent.SHIPPED_BACK_WITH_ERRORS if with_errors else JobEvent.SHIPPED_BACK_CLEAN
+        return None if present & UNDER_WAY else JobEvent.ALL_PROCESSED
+    if present & UNDER_WAY:
+        return JobEvent.TURNED_UP
+    if present <= GIVEN_UP | {DriveState.SHIPPED_BACK}:
+        return JobEvent.SHIPPED_BACK_WITH_ERRORS if job.with_errors else JobEvent.SHIPPED_BACK_CLEAN
     return None
 
 

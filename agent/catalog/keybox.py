@@ -2,11 +2,13 @@
 
 Sealed form: one version byte (1), 12 bytes nonce, ciphertext, 16 bytes tag. The plain text is the
 kind of credential, a line feed, and its text. Job and serial are authenticated with it, so a
-sealed key that is copied to another row does not open.
+sealed key that is copied to another row does not open. A key made from that one (HMAC-SHA-256) signs the
+head of the history.
 """
 
 from __future__ import annotations
 
+import hmac
 import os
 import stat
 import tempfile
@@ -28,10 +30,11 @@ VERSION = b"\x01"
 class KeyBox:
     """Seals and opens credentials. Holds the key of keys; prints nothing of it."""
 
-    __slots__ = ("_cipher",)
+    __slots__ = ("_cipher", "_signing_key")
 
     def __init__(self, key: bytes) -> None:
         self._cipher = AESGCM(key)
+        self._signing_key = hmac.digest(key, b"drive-ingest-agent history", "sha256")
 
     @classmethod
     def from_file(cls, path: Path) -> KeyBox:
@@ -61,6 +64,14 @@ class KeyBox:
                 "it is damaged, or the key file is another one"
             )
         return opened
+
+    def sign(self, text: str) -> str:
+        """A signature in hex that only a holder of the key can make."""
+        return hmac.digest(self._signing_key, text.encode(), "sha256").hex()
+
+    def has_signed(self, text: str, signature: str) -> bool:
+        """Whether ``sign`` gave this signature for the text."""
+        return hmac.compare_digest(self.sign(text).encode(), signature.encode("utf-8", "surrogatepass"))
 
 
 def ensure_key_file(path: Path) -> None:

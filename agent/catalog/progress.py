@@ -63,6 +63,9 @@ def outcome(event: DriveEvent, state: DriveState, copy_status: str | None) -> di
         case DriveEvent.FINISH_WITH_FINDINGS:
             default = DriveStatus.COMPLETED_WITH_ERRORS.value
             return {"outcome": state.value, "copy_status": copy_status or default}
+        case DriveEvent.GIVE_UP:
+            default = DriveStatus.DISK_OPERATION_FAILED.value
+            return {"outcome": state.value, "copy_status": copy_status or default}
     return {} if copy_status is None else {"copy_status": copy_status}
 
 

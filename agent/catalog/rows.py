@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -14,6 +15,7 @@ from agent.model.codes import Disposition, LogLevel
 from agent.model.going import Going
 from agent.model.identity import ContainerName, JobName, SerialNumber
 from agent.model.job import Destination, Drive, Job
+from agent.model.papers import Papers
 from agent.model.states import DriveState, JobState
 from agent.model.tally import Count, Tally
 from agent.model.treatment import Treatment
@@ -52,6 +54,29 @@ def treatment_columns(asked: Treatment) -> dict[str, Any]:
 def verified_columns(found: VerifiedCounts) -> dict[str, int]:
     """The columns of what a drive's verification found."""
     return {f"verified_{name}": count for name, count in asdict(found).items()}
+
+
+def papers_columns(papers: Papers) -> dict[str, Any]:
+    """The papers of a job, and what lists look for in them."""
+    package = papers.delivery_package
+    return {
+        "papers": json.dumps(papers.to_json(), ensure_ascii=True),
+        "subscription": _lower(papers.subscription),
+        "resource_group": _lower(papers.resource_group),
+        "tracking_number": package.tracking_number if package is not None else None,
+    }
+
+
+def _lower(text: str | None) -> str | None:
+    return None if text is None else text.lower()
+
+
+def faulted_from(row: AnyRow) -> JobState:
+    """The state in which the fault of a job came. Versions before 0005 knew but one."""
+    try:
+        return JobState.TRANSFERRING if row.faulted_from is None else JobState(row.faulted_from)
+    except ValueError as error:
+        raise StateUnusable(f"row {row.id} of table job is damaged: {error}") from error
 
 
 def drive(row: AnyRow) -> Drive:
@@ -106,6 +131,10 @@ def job(row: AnyRow, drives: Sequence[AnyRow]) -> Job:
             updated=row.updated,
             upload_streams=row.upload_streams,
             treatment=_treatment(row),
+            papers=Papers.from_json(json.loads(row.papers)),
+            percent_reached=row.percent_reached,
+            due=row.due,
+            fault_note=row.fault_note,
         )
     except (ValueError, MalformedInput) as error:
         raise StateUnusable(f"row {row.id} of table job is damaged: {error}") from error

@@ -67,7 +67,20 @@ job = Table(
     Column("sha256", Boolean, nullable=False, server_default=false()),
     Column("access_tier", Text),
     Column("file_facts", Boolean, nullable=False, server_default=true()),
+    # In lower case: they are compared without it. What the customer wrote stands in the papers.
+    Column("subscription", Text),
+    Column("resource_group", Text),
+    Column("tracking_number", Text),
+    Column("papers", Text, nullable=False, server_default="{}"),
+    Column("percent_reached", Integer, nullable=False, server_default="0"),
+    # When the clock of its state runs out, and since when operators know that nothing of it came.
+    Column("due", UtcTime),
+    Column("told", UtcTime),
+    Column("faulted_from", Text),
+    Column("fault_note", Text),
     Index("job_by_created", "created", "id"),
+    Index("job_by_group", "subscription", "resource_group", "created", "id"),
+    Index("job_by_due", "due"),
 )
 
 drive = Table(
@@ -123,5 +136,34 @@ event = Table(
     Column("serial", Text),
     Column("what", Text, nullable=False),
     Column("detail", Text, nullable=False),
+    Column("origin", Text, nullable=False, server_default=""),
+    Column("was", Text),
+    Column("now", Text),
+    # See agent.catalog.chain.
+    Column("previous", Text, nullable=False, server_default=""),
+    Column("hash", Text, nullable=False, server_default=""),
     Index("event_by_job", "job", "id"),
+)
+
+# One row: the last event, vouched for by the key of the catalog.
+history_head = Table(
+    "history_head",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("event_id", Integer, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("signature", Text),
+)
+
+extra = Table(
+    "extra",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("serial", Text, nullable=False),
+    Column("serial_shown", Text, nullable=False),
+    Column("came_with", Text),
+    Column("seen", UtcTime, nullable=False),
+    Column("returned", UtcTime),
+    Column("due", UtcTime),
+    Index("extra_by_serial", "serial"),
 )

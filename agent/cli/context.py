@@ -6,6 +6,7 @@ import asyncio
 import codecs
 import getpass
 import json
+import platform
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -65,7 +66,8 @@ class Context:
         from agent.catalog.catalog import open_catalog
 
         settings = self.settings
-        async with open_catalog(settings.state_dir / "catalog.sqlite", settings.catalog_key) as catalog:
+        path, origin = settings.state_dir / "catalog.sqlite", f"command on {platform.node()}"
+        async with open_catalog(path, settings.catalog_key, origin=origin) as catalog:
             yield catalog
 
     def with_catalog(self, work: Callable[[Catalog], Coroutine[Any, Any, T]]) -> T:

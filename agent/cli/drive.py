@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import click
 
-from agent.catalog.catalog import Catalog
+from agent.catalog import Catalog, Extra
 from agent.cli.context import Context, json_option, operator, pass_context, print_json
+from agent.cli.job_verbs import note_option, reason_option
 from agent.cli.screen import show_drives, show_events
 from agent.cli.sources import configured_source
 from agent.config import ImageSettings
 from agent.devices.image import open_read_only
 from agent.devices.source import Device
 from agent.errors import DeviceUnavailable, PolicyError, SerialNotSpecified
-from agent.model.identity import SerialNumber
+from agent.model.identity import JobName, SerialNumber
 from agent.model.job import Drive, Job
-from agent.model.states import DriveEvent, DriveState
+from agent.model.states import FINISHED_JOBS, DriveState
 from agent.station.intake import choose
+
+Work = Callable[[Catalog, JobName, SerialNumber], Coroutine[Any, Any, Job]]
+
+job_option = click.option(
+    "--job", "job_name", metavar="JOB", help="Needed if several jobs specify the drive."
+)
 
 
 @click.group()
 def drive() -> None:
-    """Look at drives."""
+    """Look at drives, and record what became of them."""
 
 
 @drive.command(name="list")
@@ -38,30 +46,129 @@ def list_drives(context: Context, as_json: bool) -> None:
         show_drives(rows)
 
 
-def _move_command(name: str, event: DriveEvent, told: str) -> None:
-    @drive.command(name=name, help=told)
-    @click.argument("serial")
-    @click.option("--job", "job_name", metavar="JOB", help="Needed if several jobs specify the drive.")
-    @click.option("--note", default="", help="Why; it stands in the history.")
-    @pass_context
-    def move(context: Context, /, serial: str, job_name: str | None, note: str) -> None:
-        parsed = SerialNumber.parse(serial)
+@drive.command()
+@click.argument("serial")
+@job_option
+@note_option
+@pass_context
+def receive(context: Context, serial: str, job_name: str | None, note: str) -> None:
+    """Record that a drive arrived.
 
-        async def go(catalog: Catalog) -> Job:
-            found = await catalog.find_drive(parsed)
-            names = [job.name for job, _ in found if job_name in (None, str(job.name))]
-            if len(names) != 1:
-                told = ", ".join(map(str, names)) or "none"
-                raise SerialNotSpecified(f"drive {parsed} is to be in one job; found: {told}")
-            return await catalog.move_drive(names[0], parsed, event, who=operator(), detail=note)
+    One that the job of its box (--job) does not specify is an extra drive: it is written down with the job it
+    came with, and goes back with it.
+    """
+    parsed = SerialNumber.parse(serial)
+    came_with = JobName.parse(job_name) if job_name is not None else None
 
-        job = context.with_catalog(go)
-        click.echo(f"drive {parsed} is {job.drive(parsed).state}; job {job.name} is {job.state}")
+    async def go(catalog: Catalog) -> Job | None:
+        found = [
+            job for job, _ in await catalog.find_drive(parsed) if job.name == came_with or came_with is None
+        ]
+        if came_with is not None and not found:
+            await catalog.note_extra(parsed, came_with=came_with, who=operator(), note=note)
+            return None
+        job = await _only_job(catalog, parsed, came_with)
+        return await catalog.receive_drive(job, parsed, who=operator(), note=note)
+
+    job = context.with_catalog(go)
+    if job is None:
+        click.echo(f"drive {parsed} is an extra drive: it came with job {came_with}, and goes back with it")
+    else:
+        _say(job, parsed)
 
 
-_move_command("resolve", DriveEvent.RESOLVE, "Release a Faulted drive, after its cause was mended.")
-_move_command("never-received", DriveEvent.MISS, "Record that a specified drive was not in the box.")
-_move_command("ship-back", DriveEvent.SHIP_BACK, "Record that a processed drive was shipped back.")
+@drive.command(name="never-received")
+@click.argument("serial")
+@job_option
+@note_option
+@pass_context
+def never_received(context: Context, serial: str, job_name: str | None, note: str) -> None:
+    """Record that a specified drive was not in the box: its job goes on without it."""
+
+    async def go(catalog: Catalog, job: JobName, drive: SerialNumber) -> Job:
+        return await catalog.miss_drive(job, drive, who=operator(), note=note)
+
+    _move(context, serial, job_name, go)
+
+
+@drive.command(name="ship-back")
+@click.argument("serial")
+@job_option
+@note_option
+@pass_context
+def ship_back(context: Context, serial: str, job_name: str | None, note: str) -> None:
+    """Record that a processed drive, or an extra one, was shipped back."""
+    parsed = SerialNumber.parse(serial)
+
+    async def returned(catalog: Catalog) -> bool:
+        here = [extra for extra in await catalog.extras() if extra.returned is None]
+        if job_name is not None or all(extra.serial != parsed for extra in here):
+            return False
+        await catalog.return_extra(parsed, who=operator(), note=note)
+        return True
+
+    async def go(catalog: Catalog, job: JobName, drive: SerialNumber) -> Job:
+        return await catalog.ship_back_drive(job, drive, who=operator(), note=note)
+
+    if context.with_catalog(returned):
+        click.echo(f"extra drive {parsed} is given back")
+    else:
+        _move(context, serial, job_name, go)
+
+
+@drive.command()
+@click.argument("serial")
+@job_option
+@reason_option
+@pass_context
+def fault(context: Context, serial: str, job_name: str | None, note: str) -> None:
+    """Mark a drive Faulted: a transfer of it ends, and it is left alone until `drive resolve`."""
+
+    async def go(catalog: Catalog, job: JobName, drive: SerialNumber) -> Job:
+        return await catalog.fault_drive(job, drive, who=operator(), note=note)
+
+    _move(context, serial, job_name, go)
+
+
+@drive.command()
+@click.argument("serial")
+@job_option
+@click.option("--give-up", is_flag=True, help="End it without a copy instead: it cannot be mended.")
+@click.option(
+    "--note", default="released", show_default=True, help="What was done; it stands in the history."
+)
+@pass_context
+def resolve(context: Context, serial: str, job_name: str | None, give_up: bool, note: str) -> None:
+    """Release a Faulted drive, after its cause was mended."""
+
+    async def go(catalog: Catalog, job: JobName, drive: SerialNumber) -> Job:
+        return await catalog.resolve_drive(job, drive, who=operator(), note=note, give_up=give_up)
+
+    _move(context, serial, job_name, go)
+
+
+def _move(context: Context, serial: str, job_name: str | None, work: Work) -> None:
+    parsed = SerialNumber.parse(serial)
+    asked = JobName.parse(job_name) if job_name is not None else None
+
+    async def go(catalog: Catalog) -> Job:
+        return await work(catalog, await _only_job(catalog, parsed, asked), parsed)
+
+    _say(context.with_catalog(go), parsed)
+
+
+async def _only_job(catalog: Catalog, serial: SerialNumber, asked: JobName | None) -> JobName:
+    """Raises SerialNotSpecified when it is not clear which one is meant."""
+    found = [job for job, _ in await catalog.find_drive(serial) if asked in (None, job.name)]
+    names = [job.name for job in found if job.state not in FINISHED_JOBS] or [job.name for job in found]
+    if len(names) != 1:
+        told = ", ".join(map(str, names)) or "none"
+        raise SerialNotSpecified(f"drive {serial} is to be in one job; found: {told}")
+    return names[0]
+
+
+def _say(job: Job, serial: SerialNumber) -> None:
+    click.echo(f"drive {serial} is {job.drive(serial).state}; job {job.name} is {job.state}")
 
 
 @drive.command()
@@ -92,7 +199,24 @@ async def _rows(context: Context, catalog: Catalog) -> list[dict[str, Any]]:
         note = await _why_alone(catalog, device, count, device.serial in known)
         if note is not None:
             rows.append(_alone(device, note))
-    return rows
+    return rows + [_extra(extra) for extra in await catalog.extras() if _is_put_aside(extra, seen)]
+
+
+def _is_put_aside(extra: Extra, attached: set[SerialNumber]) -> bool:
+    """It is here and in no bay."""
+    return extra.returned is None and extra.serial not in attached
+
+
+def _extra(extra: Extra) -> dict[str, Any]:
+    came_with = f"came with job {extra.came_with}; " if extra.came_with is not None else ""
+    return {
+        "serial": extra.serial.shown,
+        "bay": None,
+        "job": None,
+        "state": None,
+        "percentComplete": None,
+        "note": f"{came_with}here since {extra.seen:%Y-%m-%d}, to be returned",
+    }
 
 
 async def _why_alone(catalog: Catalog, device: Device, count: int, is_known: bool) -> str | None:

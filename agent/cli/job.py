@@ -1,4 +1,4 @@
-"""``ingest-agent job``: file jobs, look at them, cancel them."""
+"""``ingest-agent job``: file jobs, and look at them. See ``job_verbs`` for what moves them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 
 from agent.catalog.catalog import Catalog
 from agent.cli.context import Context, json_option, operator, pass_context, print_json, read_key
+from agent.cli.job_verbs import VERBS
 from agent.cli.screen import show_events, show_job, show_jobs
 from agent.errors import MalformedInput
 from agent.formats.jobrequest import job_to_json, read_job_request
@@ -27,7 +28,7 @@ MAX_REQUEST_BYTES = 1 << 20
 
 @click.group()
 def job() -> None:
-    """File, show, list and cancel jobs."""
+    """File jobs, look at them, and move them."""
 
 
 @job.command()
@@ -198,7 +199,8 @@ def show(context: Context, name: str, as_json: bool) -> None:
 
     Of a drive that is worked: how fast it goes, the time left, and what holds it up - the drive itself,
     the processors of this station, the network (bytes on their way), the service (its answers, or 503), or
-    the bandwidth cap - if one of them does most of the time. A job's percent is the mean of its drives'.
+    the bandwidth cap - if one of them does most of the time. A job's percent goes by bytes;
+    a drive that has not told how much is on it counts as the mean of the others.
     """
     found = context.with_catalog(lambda catalog: catalog.job(JobName.parse(name)))
     if as_json:
@@ -233,34 +235,10 @@ def history(context: Context, name: str, as_json: bool) -> None:
     show_events(events, as_json)
 
 
-@job.command()
-@click.argument("name")
-@json_option
-@pass_context
-def ship(context: Context, name: str, as_json: bool) -> None:
-    """Release a draft: its drives are on the way, or here."""
-    _report(context.with_catalog(lambda catalog: catalog.ship_job(JobName.parse(name), operator())), as_json)
-
-
-@job.command()
-@click.argument("name")
-@json_option
-@pass_context
-def cancel(context: Context, name: str, as_json: bool) -> None:
-    """Cancel a job: what is copied stays, nothing more is copied."""
-    _report(
-        context.with_catalog(lambda catalog: catalog.cancel_job(JobName.parse(name), operator())), as_json
-    )
-
-
 def _kind(drive: DriveSpec) -> str:
     """What was understood of the key, so that a slip shows here and not at the drive."""
     return f"a {type_names[type(drive.credential)]}" if drive.credential is not None else "no key"
 
 
-def _report(found: Job, as_json: bool) -> None:
-    if as_json:
-        print_json(job_to_json(found))
-    else:
-        cancelled = ", cancel requested" if found.cancel_requested else ""
-        click.echo(f"job {found.name} is {found.state}{cancelled}")
+for verb in VERBS:
+    job.add_command(verb)

@@ -124,6 +124,10 @@ def show_job(job: Job) -> None:
     """A job and all its drives."""
     out = console()
     out.print(job_line(job))
+    if job.fault_note is not None:
+        out.print(f"Faulted by operators: {printable(job.fault_note)}")
+    if job.due is not None:
+        out.print(f"waits until {job.due:%Y-%m-%d %H:%M} UTC")
     if job.destination is not None:
         out.print(f"destination {job.destination}, disposition {job.disposition}")
     for drive in job.drives:
@@ -182,25 +186,39 @@ def show_events(events: Sequence[Event], as_json: bool) -> None:
     if as_json:
         print_json({"value": [_event_to_json(event) for event in events]})
         return
-    table = _folding("when (UTC)", "who", "job", "drive", "what", "detail")
+    table = _folding("when (UTC)", "who", "from", "job", "drive", "what", "moved", "detail")
     for event in events:
         table.add_row(
             f"{event.at:%Y-%m-%d %H:%M:%S}",
             event.who,
+            event.origin or "-",
             event.job or "-",
             event.serial or "-",
             event.what,
+            _moved(event),
             printable(event.detail),
         )
     console().print(table if events else "nothing happened yet")
 
 
-def _event_to_json(event: Event) -> dict[str, str | None]:
+def _moved(event: Event) -> str:
+    """``Shipping > Received``; nothing for an event that left the state."""
+    if event.was == event.now:
+        return ""
+    return " > ".join(state for state in (event.was, event.now or "deleted") if state is not None)
+
+
+def _event_to_json(event: Event) -> dict[str, str | int | None]:
     return {
+        "id": event.id,
         "at": event.at.isoformat(),
         "who": event.who,
+        "from": event.origin,
         "job": event.job,
         "drive": event.serial,
         "what": event.what,
+        "was": event.was,
+        "now": event.now,
         "detail": event.detail,
+        "hash": event.hash,
     }

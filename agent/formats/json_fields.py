@@ -54,6 +54,35 @@ class Fields:
             raise MalformedInput(f"{self.path(key)}: holds half a character (a lone surrogate)")
         return value
 
+    def maybe(self, key: str) -> Fields | None:
+        """An object; None when it is absent or null."""
+        value = self._values.get(key)
+        return None if value is None else Fields(value, self.path(key))
+
+    def gives(self, key: str) -> bool:
+        """Whether it is there and not null."""
+        return self._values.get(key) is not None
+
+    def number(self, key: str, at_most: int) -> int | None:
+        """A whole number from 0 on; None when it is absent or null."""
+        value = self._values.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= at_most:
+            raise MalformedInput(f"{self.path(key)}: is no whole number from 0 to {at_most}")
+        return value
+
+    def texts(self, key: str, at_most: int) -> dict[str, str] | None:
+        """An object of strings, as tags are; None when it is absent or null."""
+        found = self.maybe(key)
+        if found is None:
+            return None
+        if len(found._values) > at_most:
+            raise MalformedInput(
+                f"{self.path(key)}: holds {len(found._values)} entries, at most {at_most} are allowed"
+            )
+        return {name: found.text(name) for name in found._values}
+
     def flag(self, key: str, *, default: bool = False) -> bool:
         """True or false; absent and null are ``default``."""
         value = self._values.get(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -11,6 +12,7 @@ from agent.model.codes import Disposition, LogLevel
 from agent.model.going import NOT_GOING, Going
 from agent.model.identity import ContainerName, JobName, SerialNumber
 from agent.model.keys import Credential
+from agent.model.papers import NO_PAPERS, Address, Package, Papers, ReturnShipping
 from agent.model.states import DriveState, JobState
 from agent.model.tally import Tally
 from agent.model.treatment import AS_USUAL, Treatment
@@ -62,7 +64,8 @@ class JobSpec:
     """What a customer asks for. ``destination`` is needed when a drive has no manifest.
 
     ``upload_streams``: alternate data streams of a whole volume become blobs of their own
-    (``file:stream``) instead of being listed as skipped.
+    (``file:stream``) instead of being listed as skipped. ``keeps_keys``: a drive without a credential keeps
+    the one that is stored for it.
     """
 
     name: JobName
@@ -75,6 +78,7 @@ class JobSpec:
     allow_unencrypted: bool = False
     upload_streams: bool = False
     treatment: Treatment = AS_USUAL
+    keeps_keys: bool = False
 
     def __post_init__(self) -> None:
         """Raises MalformedInput when the parts do not fit together."""
@@ -89,7 +93,7 @@ class JobSpec:
                 )
             if drive.manifest_file is None and self.treatment.depth is Depth.MANIFEST:
                 raise MalformedInput(f"drive {drive.serial} has no manifest to verify its files by")
-            if drive.credential is None and not self.allow_unencrypted:
+            if drive.credential is None and not (self.allow_unencrypted or self.keeps_keys):
                 raise MalformedInput(f"drive {drive.serial} has no BitLocker key")
             if drive.manifest_file is not None and self.upload_streams:
                 raise MalformedInput(
@@ -99,6 +103,24 @@ class JobSpec:
                 raise MalformedInput(
                     f"manifestHash of drive {drive.serial} is not 32 (MD5) or 64 (SHA-256) hex digits"
                 )
+
+
+@dataclass(frozen=True, slots=True)
+class JobChanges:
+    """What an update asks for; None leaves a part as it is.
+
+    ``drives`` replaces all of them; one without a credential keeps the key that is stored for its serial.
+    """
+
+    cancel: bool = False
+    ship: bool = False
+    tags: Mapping[str, str] | None = None
+    return_address: Address | None = None
+    return_shipping: ReturnShipping | None = None
+    delivery_package: Package | None = None
+    log_level: LogLevel | None = None
+    backup_manifest: bool | None = None
+    drives: tuple[DriveSpec, ...] | None = None
 
 
 def _is_hash(text: str) -> bool:
@@ -142,15 +164,18 @@ class Job:
     updated: datetime
     upload_streams: bool = False
     treatment: Treatment = AS_USUAL
+    papers: Papers = NO_PAPERS
+    percent_reached: int = 0
+    """The highest percent that the job had."""
+    due: datetime | None = None
+    """When its clock runs out (``agent.model.waiting``); None while nothing is waited for."""
+    fault_note: str | None = None
+    """What operators said when they faulted the job itself; None when they did not, or resolved it."""
 
     @property
     def percent_complete(self) -> int:
-        """The mean of its drives' percents; 100 only when all are at 100.
-
-        Each drive weighs the same. How much there is on one is not known before it is in a bay, and a
-        percent by bytes would fall back each time another one tells.
-        """
-        return sum(drive.percent_complete for drive in self.drives) // len(self.drives)
+        """By bytes over all drives; it never goes back, and is 100 only when all drives are."""
+        return max(self.percent_reached, percent_of(self.drives))
 
     def drive(self, serial: SerialNumber) -> Drive:
         """Raises KeyError when the job does not specify the drive."""
@@ -158,3 +183,18 @@ class Job:
             if drive.serial == serial:
                 return drive
         raise KeyError(serial.normal)
+
+
+def percent_of(drives: Sequence[Drive]) -> int:
+    """0 to 100 by bytes.
+
+    How much there is on a drive is not known before it is in a bay; until then it counts as much as the
+    mean of those that told. 100 only when all are at 100.
+    """
+    if all(drive.percent_complete >= 100 for drive in drives):
+        return 100
+    told = [size for drive in drives if (size := drive.tally.discovered.bytes)]
+    usual = max(1, sum(told) // len(told)) if told else 1
+    sizes = [drive.tally.discovered.bytes or usual for drive in drives]
+    through = sum(size * drive.percent_complete for size, drive in zip(sizes, drives, strict=True))
+    return min(99, through // sum(sizes))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from agent.errors import MoveRefused, PolicyError, SerialConflict, SerialNotSpecified
 from agent.model.identity import SerialNumber
 from agent.model.job import Drive, Job
-from agent.model.states import OPEN_DRIVES, PROCESSABLE_JOBS, DriveState
+from agent.model.states import FINISHED_JOBS, OPEN_DRIVES, PROCESSABLE_JOBS, DriveState
 
 
 def choose(serial: SerialNumber, found: Sequence[tuple[Job, Drive]], attached: int) -> tuple[Job, Drive]:
@@ -44,4 +44,6 @@ def _finished(serial: SerialNumber, job: Job, drive: Drive) -> PolicyError:
 def _not_ready(serial: SerialNumber, job: Job, drive: Drive) -> PolicyError:
     if drive.state is DriveState.FAULTED:
         return MoveRefused(f"drive {serial} of job {job.name} is Faulted and waits for operators")
+    if job.state in FINISHED_JOBS:
+        return MoveRefused(f"job {job.name} of drive {serial} has ended ({job.state}): return the drive")
     return MoveRefused(f"job {job.name} of drive {serial} is in {job.state} and not yet to be processed")

@@ -11,7 +11,7 @@ from agent.errors import IngestError, from_name
 from agent.model.codes import DriveStatus
 from agent.model.going import Going
 from agent.model.job import Job
-from agent.model.states import DriveEvent, DriveState
+from agent.model.states import OPEN_DRIVES, DriveEvent, DriveState
 from agent.model.verification import VerifiedCounts
 from agent.station.toldlog import told_fields
 from agent.telemetry import Log
@@ -42,7 +42,11 @@ class Ledger:
             await self._move(DriveEvent.BEGIN, DriveState.TRANSFERRING)
 
     async def finish_cancelled(self) -> None:
-        """Its job was cancelled before anything was copied."""
+        """Its job was cancelled before anything was copied; the catalog may have ended it by itself."""
+        found = await self._catalog.job(self._job.name)
+        if found.drive(self._device.serial).state not in OPEN_DRIVES:
+            self._log.info("drive.cancelled")
+            return
         await self.begin()
         await self._record(
             DriveEvent.FINISH_WITH_FINDINGS,

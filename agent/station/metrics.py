@@ -93,6 +93,7 @@ def _drives(view: View, around: Surroundings) -> Iterator[Metric]:
     yield _labelled("drives_left_alone", "Attached drives that nobody works, and why.", "reason", alone)
     yield _count("drives_finished", "Drives that came to an end, by copy status.", "status", view.finished)
     yield _count("pauses", "Transfers that stopped and wait, by what for.", "reason", view.pauses)
+    yield _count("operator_notices", "What operators were told, by what of.", "reason", view.notices)
 
 
 def _phases(view: View) -> dict[str, float]:

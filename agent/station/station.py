@@ -17,7 +17,7 @@ from agent.catalog.catalog import Catalog
 from agent.config import Settings, read_credential
 from agent.devices.hindrance import Hindrance
 from agent.devices.source import Device, DeviceSource
-from agent.errors import ConfigInvalid, IngestError, MoveRefused, PolicyError
+from agent.errors import ConfigInvalid, IngestError, MoveRefused, PolicyError, SerialNotSpecified
 from agent.station.attempt import Watcher
 from agent.station.clock import Clock, LoopClock
 from agent.station.expiry import ExpiryWatch
@@ -26,6 +26,7 @@ from agent.station.leftovers import remove_leftovers
 from agent.station.notify import Notifier
 from agent.station.reload import adopt
 from agent.station.retries import Retries
+from agent.station.timers import Timers
 from agent.station.turns import Turns
 from agent.station.view import View
 from agent.station.visit import Visit
@@ -79,6 +80,7 @@ class Station:
         self._next_look = 0.0
         self._turns = Turns(settings.concurrency)
         self._crashes: dict[str, Retries] = {}
+        self._timers = Timers(catalog, log, self._view)
 
     def stop(self) -> None:
         """Drain: no new visits, running ones keep their place and end."""
@@ -122,6 +124,7 @@ class Station:
         try:
             await self._read_news()
             await self._look_at_credential()
+            await self._timers.look()
             await self._reconcile(group)
         except (IngestError, OSError) as error:
             self._log.error("reconcile.failed", error=type(error).__name__, detail=str(error))
@@ -312,6 +315,9 @@ class Station:
         await self._catalog.record_event(
             "drive.left_alone", who="station", serial=device.serial, detail=why.detail
         )
+        if isinstance(why, SerialNotSpecified | MoveRefused):
+            note = f"bay {device.bay}"
+            await self._catalog.note_idle_drive(device.serial, who="station", note=note)
 
 
 def _place(error: Exception) -> str:

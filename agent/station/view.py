@@ -64,6 +64,8 @@ class View:
         self.requests: Counter[str] = Counter(dict.fromkeys(REQUESTS, 0))
         self.finished: Counter[str] = Counter()
         self.pauses: Counter[str] = Counter()
+        self.notices: Counter[str] = Counter()
+        """What operators were told, by reason."""
         self.crashes = 0
         self.unreadable_bytes = 0
         self.rounds: Counter[str] = Counter({"ok": 0, "failed": 0})

@@ -21,10 +21,13 @@ FAILED = Tally(Count(3, 300), Count(2, 200), Count(1, 100), Count())
 
 
 class Ticking:
-    """A clock that goes one second further each time it is read."""
+    """A clock that goes one second further each time it is read, and may be moved."""
 
     def __init__(self) -> None:
         self.now = datetime(2024, 2, 3, 12, tzinfo=UTC)
+
+    def pass_days(self, days: float) -> None:
+        self.now += timedelta(days=days)
 
     def __call__(self) -> datetime:
         self.now += timedelta(seconds=1)
@@ -46,11 +49,24 @@ def spec(job: str, *serials: str, credential: Credential | None = None) -> JobSp
 
 
 @asynccontextmanager
-async def opened(folder: Path, busy_timeout_s: float = 10.0) -> AsyncIterator[Catalog]:
+async def opened(
+    folder: Path, busy_timeout_s: float = 10.0, clock: Ticking | None = None
+) -> AsyncIterator[Catalog]:
     async with open_catalog(
-        folder / "catalog.sqlite", folder / "catalog.key", clock=Ticking(), busy_timeout_s=busy_timeout_s
+        folder / "catalog.sqlite",
+        folder / "catalog.key",
+        clock=clock or Ticking(),
+        busy_timeout_s=busy_timeout_s,
+        origin="the bench",
     ) as catalog:
         yield catalog
+
+
+async def nobody_answers(catalog: Catalog, clock: Ticking) -> None:
+    """So long that a shipped job without drives is closed."""
+    for days in (14, 30):
+        clock.pass_days(days)
+        await catalog.look_at_clocks()
 
 
 async def walk(catalog: Catalog, job: str, drive: str, *events: DriveEvent) -> Job:

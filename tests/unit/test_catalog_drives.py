@@ -15,7 +15,18 @@ from agent.model.going import NOT_GOING, Going
 from agent.model.job import Drive
 from agent.model.states import DriveEvent, DriveState, JobState
 from agent.model.tally import Count, Tally
-from tests.unit.catalog_cases import CLEAN, FAILED, WHO, name, opened, serial, spec, walk
+from tests.unit.catalog_cases import (
+    CLEAN,
+    FAILED,
+    WHO,
+    Ticking,
+    name,
+    nobody_answers,
+    opened,
+    serial,
+    spec,
+    walk,
+)
 
 ARRIVE, BEGIN, FAULT, RESOLVE = DriveEvent.ARRIVE, DriveEvent.BEGIN, DriveEvent.FAULT, DriveEvent.RESOLVE
 CLEANLY, WITH_FINDINGS = DriveEvent.FINISH_CLEAN, DriveEvent.FINISH_WITH_FINDINGS
@@ -23,8 +34,13 @@ SHIP_BACK = DriveEvent.SHIP_BACK
 
 
 @pytest.fixture
-async def catalog(tmp_path: Path) -> AsyncIterator[Catalog]:
-    async with opened(tmp_path) as catalog:
+def clock() -> Ticking:
+    return Ticking()
+
+
+@pytest.fixture
+async def catalog(tmp_path: Path, clock: Ticking) -> AsyncIterator[Catalog]:
+    async with opened(tmp_path, clock=clock) as catalog:
         await catalog.create_job(spec("ship-1", "A", "B"), ship=True, who=WHO)
         yield catalog
 
@@ -59,12 +75,21 @@ async def test_job_whose_first_drive_begins_early_is_transferring_before_all_are
     assert (await walk(catalog, "ship-1", "B", ARRIVE)).state is JobState.TRANSFERRING
 
 
-async def test_job_waits_for_a_drive_that_was_missing_and_turns_up(catalog: Catalog) -> None:
+async def test_job_goes_on_without_a_drive_that_was_missing_and_back_when_it_turns_up(
+    catalog: Catalog,
+) -> None:
     await walk(catalog, "ship-1", "A", ARRIVE)
-    assert (await walk(catalog, "ship-1", "B", DriveEvent.MISS)).state is JobState.SHIPPING
+    assert (await walk(catalog, "ship-1", "B", DriveEvent.MISS)).state is JobState.RECEIVED
     await walk(catalog, "ship-1", "A", BEGIN, CLEANLY)
-    assert (await catalog.job(name())).state is JobState.TRANSFERRING
-    assert (await walk(catalog, "ship-1", "B", ARRIVE, BEGIN, CLEANLY)).state is JobState.PACKAGING
+    assert (await catalog.job(name())).state is JobState.PACKAGING
+    assert (await walk(catalog, "ship-1", "B", ARRIVE)).state is JobState.TRANSFERRING
+    assert (await walk(catalog, "ship-1", "B", BEGIN, CLEANLY)).state is JobState.PACKAGING
+
+
+async def test_job_without_one_of_its_drives_ends_as_closed(catalog: Catalog) -> None:
+    await walk(catalog, "ship-1", "B", DriveEvent.MISS)
+    assert (await catalog.job(name())).state is JobState.SHIPPING
+    assert (await walk(catalog, "ship-1", "A", ARRIVE, BEGIN, CLEANLY, SHIP_BACK)).state is JobState.CLOSED
 
 
 async def test_job_is_faulted_from_its_first_fault_to_its_last_resolution(catalog: Catalog) -> None:
@@ -117,15 +142,15 @@ async def test_drives_of_a_job_that_is_not_shipped_are_left_alone(catalog: Catal
         await walk(catalog, "ship-2", "C", ARRIVE)
 
 
-async def test_drives_of_a_closed_job_are_left_alone(catalog: Catalog) -> None:
-    await catalog.close_unanswered(name(), WHO)
+async def test_drives_of_a_closed_job_are_left_alone(catalog: Catalog, clock: Ticking) -> None:
+    await nobody_answers(catalog, clock)
     with pytest.raises(MoveRefused, match="job ship-1 is in Closed"):
         await walk(catalog, "ship-1", "A", ARRIVE)
 
 
 async def test_refused_move_changes_nothing_and_tells_no_history(catalog: Catalog) -> None:
     before, told = await catalog.job(name()), await catalog.history(name())
-    with pytest.raises(MoveRefused, match="a drive in Specified"):
+    with pytest.raises(MoveRefused, match="drive A of job ship-1 is in Specified: it has not arrived"):
         await catalog.move_drive(
             name(), serial("A"), BEGIN, who=WHO, tally=CLEAN, copy_status="x", error_log_uri="https://x"
         )
@@ -282,9 +307,9 @@ async def test_books_of_a_very_large_drive_are_kept_to_the_byte(catalog: Catalog
     assert (await drive(catalog)).tally == books
 
 
-@pytest.mark.parametrize("event", [BEGIN, ARRIVE])
+@pytest.mark.parametrize(("event", "refusals"), [(BEGIN, 5), (ARRIVE, 0)])
 async def test_of_two_processes_that_move_one_drive_one_wins(
-    tmp_path: Path, catalog: Catalog, event: DriveEvent
+    tmp_path: Path, catalog: Catalog, event: DriveEvent, refusals: int
 ) -> None:
     async with opened(tmp_path) as other:
         if event is BEGIN:
@@ -297,7 +322,7 @@ async def test_of_two_processes_that_move_one_drive_one_wins(
             return_exceptions=True,
         )
         refused = [result for result in results if isinstance(result, MoveRefused)]
-        assert len(refused) == 5
+        assert len(refused) == refusals
         told = [made.what for made in await other.history(name())]
         assert told.count(f"drive.{event.name.lower()}") == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -136,14 +137,21 @@ def test_manifest_hash_is_md5_or_sha256_in_hex(digits: str) -> None:
         JobSpec(JobName("ship-1"), (drive(manifest_file="\\m.xml", manifest_hash=digits),))
 
 
-def test_job_is_as_far_as_its_drives_in_the_mean() -> None:
-    assert job(part("A", 50, 50, 100), part("B", 0, 0, 300)).percent_complete == 25
+def test_job_is_as_far_as_the_bytes_of_its_drives() -> None:
+    assert job(part("A", 50, 50, 100), part("B", 0, 0, 300)).percent_complete == 12
     assert job(part("A", 99, 99, 100), part("B", 100, 1, 1)).percent_complete == 99
+
+
+def test_drive_that_has_not_told_how_much_is_on_it_counts_as_the_mean_of_the_others() -> None:
+    assert job(part("A", 80, 80, 100), part("B", 0, 0, 0)).percent_complete == 40
+    assert job(part("A", 90, 90, 100), part("B", 0, 0, 300), part("C", 0, 0, 0)).percent_complete == 15
 
 
 def test_job_does_not_fall_back_when_another_drive_tells_how_much_is_on_it() -> None:
     before = job(part("A", 80, 80, 100), part("B", 0, 0, 0))
-    after = job(part("A", 80, 80, 100), part("B", 0, 0, 10**12))
+    after = replace(
+        job(part("A", 80, 80, 100), part("B", 0, 0, 10**12)), percent_reached=before.percent_complete
+    )
     assert before.percent_complete == after.percent_complete == 40
 
 

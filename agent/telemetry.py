@@ -8,8 +8,6 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Protocol, Self, TextIO
 
-import structlog
-
 from agent.model.printable import printable
 
 
@@ -44,6 +42,8 @@ def open_log(
 
     In the journal, which knows the time itself, each line begins with its priority as ``<4>`` instead.
     """
+    import structlog  # here, for it brings rich along: as much to load as the rest of a command
+
     in_journal = is_journal(stream, environment)
     processors: list[Any] = [structlog.processors.add_log_level]
     if as_json or not in_journal:
@@ -96,11 +96,18 @@ def _prioritised(render: Any, *, keeps_level: bool) -> Any:
     return with_priority
 
 
-def silent_log() -> Log:
+class SilentLog:
     """A log that says nothing, where a screen tells the story."""
-    log: Log = structlog.wrap_logger(structlog.ReturnLogger(), processors=[_drop])
-    return log
 
+    def bind(self, **fields: Any) -> Self:
+        """See Log."""
+        return self
 
-def _drop(_: object, __: str, event: Any) -> Any:
-    raise structlog.DropEvent
+    def info(self, event: str, **fields: Any) -> None:
+        """See Log."""
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """See Log."""
+
+    def error(self, event: str, **fields: Any) -> None:
+        """See Log."""

@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from rich.console import Console
 
 from agent.config import Settings
 from agent.errors import MalformedInput
 from agent.model.keys import Credential, parse_credential
 
-# Stores and the catalog bring an SDK and a database engine along, half a second to load: more than the
-# commands that need neither do themselves.
+# Stores and the catalog bring an SDK and a database engine along, and a screen is not drawn by all: to load
+# them takes longer than what the commands that need none of them do themselves.
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from agent.catalog.catalog import Catalog
 
 T = TypeVar("T")
@@ -93,6 +94,8 @@ def console() -> Console:
 
     Brackets and colons in what drives and people called things are no markup.
     """
+    from rich.console import Console
+
     width = None if sys.stdout.isatty() else 160
     return Console(width=width, highlight=False, markup=False, emoji=False)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from agent.cli.context import Context, console, json_option, pass_context, print_json
-from agent.cli.screen import drive_table, job_line
+from agent.cli.context import Context, json_option, pass_context, print_json
+from agent.cli.screen import show_drive, show_state
 from agent.cli.signals import Stopper
 from agent.cli.watching import Watching
 from agent.devices.image import ImageEntry, ImageSource, open_read_only
@@ -22,7 +22,7 @@ from agent.model.job import Job
 from agent.model.states import DriveState
 from agent.station.intake import choose
 from agent.station.visit import Visit
-from agent.telemetry import silent_log
+from agent.telemetry import SilentLog
 
 FINDINGS = 3
 
@@ -64,7 +64,7 @@ async def _replay(context: Context, entry: ImageEntry, as_json: bool) -> int:
                 catalog,
                 source,
                 context.settings,
-                silent_log(),
+                SilentLog(),
                 device,
                 job,
                 patient=False,
@@ -89,9 +89,8 @@ def _show(job: Job, device: Device, as_json: bool) -> None:
     if as_json:
         print_json(job_to_json(job))
         return
-    out = console()
-    out.print(job_line(job))
-    out.print(drive_table(job.drive(device.serial)))
+    show_state(job)
+    show_drive(job.drive(device.serial))
 
 
 def _exit_code(job: Job, device: Device, visit: Visit, stopper: Stopper) -> int:

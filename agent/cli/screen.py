@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-from rich.text import Text
+import click
 
 from agent.cli.context import console, print_json
 from agent.model.going import Going
@@ -17,6 +16,8 @@ from agent.model.tally import Count
 from agent.model.verification import VerifiedCounts
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from agent.catalog import Event
 
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -94,6 +95,8 @@ def verified(found: VerifiedCounts) -> str:
 
 def _folding(*names: str) -> Table:
     """A table that breaks long values instead of cutting them."""
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False)
     for name in names:
         table.add_column(name, overflow="fold")
@@ -112,34 +115,37 @@ def show_jobs(jobs: Sequence[Job]) -> None:
     console().print(table if jobs else "no jobs yet; file one with `ingest-agent job create`")
 
 
-def job_line(job: Job) -> Text:
+def show_state(job: Job) -> None:
     """A job's state in one line."""
     cancelled = ", cancel requested" if job.cancel_requested else ""
-    return Text.assemble(
-        f"job {job.name}: ", (str(job.state), "bold"), f"{cancelled}, {job.percent_complete} %"
-    )
+    state = click.style(str(job.state), bold=True)
+    click.echo(f"job {job.name}: {state}{cancelled}, {job.percent_complete} %")
 
 
 def show_job(job: Job) -> None:
     """A job and all its drives."""
-    out = console()
-    out.print(job_line(job))
+    show_state(job)
     if job.fault_note is not None:
-        out.print(f"Faulted by operators: {printable(job.fault_note)}")
+        click.echo(f"Faulted by operators: {printable(job.fault_note)}")
     if job.due is not None:
-        out.print(f"waits until {job.due:%Y-%m-%d %H:%M} UTC")
+        click.echo(f"waits until {job.due:%Y-%m-%d %H:%M} UTC")
     if job.destination is not None:
-        out.print(f"destination {job.destination}, disposition {job.disposition}")
+        click.echo(f"destination {job.destination}, disposition {job.disposition}")
     for drive in job.drives:
-        out.print()
-        out.print(drive_table(drive))
+        click.echo()
+        show_drive(drive)
 
 
-def drive_table(drive: Drive) -> Table:
-    """Everything that is known of a drive."""
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
+def show_drive(drive: Drive) -> None:
+    """Everything that is known of a drive, a line each."""
+    facts = drive_facts(drive)
+    width = max(len(name) for name, _ in facts)
+    for name, value in facts:
+        click.echo(f"{click.style(name.ljust(width), bold=True)} {value}")
+
+
+def drive_facts(drive: Drive) -> list[tuple[str, str]]:
+    """Everything that is known of a drive, as names and values."""
     tally = drive.tally
     rows = [
         ("drive", drive.serial.shown),
@@ -160,9 +166,7 @@ def drive_table(drive: Drive) -> Table:
         rows.append(("weather", ", ".join(told)))
     if drive.manifest_uri:
         rows.append(("manifest backup", drive.manifest_uri))
-    for name, value in rows:
-        table.add_row(name, printable(str(value)))
-    return table
+    return [(name, printable(str(value))) for name, value in rows]
 
 
 def show_drives(rows: Sequence[dict[str, Any]]) -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from agent.cli.screen import going, size, weather
 from agent.model.printable import printable
 from agent.transfer.events import read_going, read_tally
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 TOLD_EVERY_PERCENT = 10
 TOLD_EVERY_S = 60.0
@@ -50,13 +51,7 @@ class Watching:
         self._told_at = float("-inf")
         self._bar: Progress | None = None
         if sys.stderr.isatty() and not quiet:
-            self._bar = Progress(
-                BarColumn(20),
-                TextColumn("{task.percentage:3.0f} %"),
-                TextColumn("{task.description}", markup=False),
-                TimeElapsedColumn(),
-                console=Console(stderr=True, emoji=False),
-            )
+            self._bar = _bar()
             self._task = self._bar.add_task("opening", total=None)
 
     def __enter__(self) -> Watching:
@@ -120,3 +115,16 @@ class Watching:
             self._bar.console.print(text, highlight=False, markup=False)
         else:
             click.echo(text, err=True)
+
+
+def _bar() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    return Progress(
+        BarColumn(20),
+        TextColumn("{task.percentage:3.0f} %"),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+        console=Console(stderr=True, emoji=False),
+    )

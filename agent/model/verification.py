@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self
+from typing import NamedTuple, Self
 
 from agent.errors import MalformedInput
 
@@ -62,8 +62,7 @@ class Verification:
         return str(self.depth) if self.percent == 100 else f"{self.depth}:{self.percent}%"
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(NamedTuple):
     """What is known of one file that was moved: how deep it was verified, and its checksums.
 
     ``crc64`` (CRC-64/NVME of the whole content), ``content_md5`` and ``sha256`` are None when unknown.

@@ -28,6 +28,7 @@ from agent.errors import (
     UnreadableSectors,
     WorkerLost,
 )
+from agent.transfer.collecting import collect_seldom
 from agent.transfer.confined import WatchedChannel, confine
 from agent.transfer.endings import last_words
 from agent.transfer.frames import BadFrame, BlockingChannel, Message
@@ -301,6 +302,7 @@ def serve(reader: Reader, order: ReaderOrder, channel: BlockingChannel) -> None:
 
 def main(arguments: list[str]) -> int:
     """The process."""
+    collect_seldom()
     try:
         _run(*map(int, arguments))
     except Exception as error:  # noqa: BLE001 - the supervisor of this process

@@ -6,8 +6,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 from agent.blobs.rules import body_length
 from agent.blobs.store import BlobProperties, BlobStore, Body, NewBlob, Replace
@@ -29,8 +30,7 @@ LAST_OF_THEM_S = 50.0
 """For the request that is under way when their time is over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """Where a blob is to go. ``marker`` tells our own blob from anybody else's."""
 
     name: BlobName
@@ -40,8 +40,7 @@ class Target:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(NamedTuple):
     """Where it went. ``is_there`` says that it is whole in the store from an earlier try."""
 
     name: BlobName

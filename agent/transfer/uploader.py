@@ -34,6 +34,7 @@ from agent.model.tally import Tally
 from agent.transfer import inventory
 from agent.transfer.board import Board
 from agent.transfer.books import Books
+from agent.transfer.collecting import collect_seldom
 from agent.transfer.events import Tell, emit, error_fields, tally_fields
 from agent.transfer.frames import Message
 from agent.transfer.gauge import Gauge
@@ -467,6 +468,7 @@ def _store(order: UploadOrder) -> RenewableStore:
 
 def main(arguments: list[str]) -> int:
     """Run to the end of the drive."""
+    collect_seldom()
     ring_fd, socket_fd = map(int, arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     asyncio.run(_main(ring_fd, socket_fd))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple, overload
 
 from agent.blobs.store import Body
@@ -27,9 +27,11 @@ class Pieces(Sequence[tuple[int, int]]):
     def __init__(self, item: Item, block_bytes: int) -> None:
         assert item.stream is not None
         self._item, self._block_bytes = item, block_bytes
-        listed = item.pieces
-        self.total = -(-item.length // block_bytes) if listed is None else len(listed)
-        if listed is None and item.length <= item.stream.size:
+        self.total = -(-item.length // block_bytes) if item.pieces is None else len(item.pieces)
+        self._listed = item.pieces
+        if self._listed is None and self.total == 1:
+            self._listed = (Piece(0, 0, item.length),)
+        if item.pieces is None and item.length <= item.stream.size:
             self._count = self.total
         else:
             self._count = bisect_right(range(self.total), item.stream.size, key=self._end)
@@ -40,8 +42,8 @@ class Pieces(Sequence[tuple[int, int]]):
 
     def piece(self, index: int) -> Piece:
         """Also of those that the file is too short for, up to ``total``."""
-        if self._item.pieces is not None:
-            return self._item.pieces[index]
+        if self._listed is not None:
+            return self._listed[index]
         offset = index * self._block_bytes
         return Piece(index, offset, min(self._block_bytes, self._item.length - offset))
 
@@ -180,7 +182,7 @@ class Work:
         if self.sha256 is not None and SHA256_KEY not in {key.lower() for key in attributes.metadata}:
             metadata = {**attributes.metadata, SHA256_KEY: self.sha256.hex()}
             attributes = replace(attributes, metadata=metadata)
-        self.target = replace(self.target, attributes=attributes)
+        self.target = self.target._replace(attributes=attributes)
 
     def block_id(self, piece: Piece) -> str:
         return block_id(self.target.marker, piece, by_content=self.ids_tell_content)
@@ -202,8 +204,7 @@ class Hold:
             self._pool.put_back(self.slots)
 
 
-@dataclass(frozen=True, slots=True)
-class Cargo:
+class Cargo(NamedTuple):
     """The bytes of a piece, ordered of the reader: in ``hold``, from byte ``at`` of its first slot on."""
 
     hold: Hold

@@ -114,7 +114,7 @@ async def test_a_blob_that_somebody_never_leaves_alone_fails_and_is_left_to_him(
 
 
 async def test_a_page_blob_replaces_what_somebody_put_after_our_look() -> None:
-    store, target = Contested(2, as_pages=True), replace(_target(Disposition.OVERWRITE), length=1024)
+    store, target = Contested(2, as_pages=True), _target(Disposition.OVERWRITE)._replace(length=1024)
     await _put_theirs(store, "box/a.txt")
     placed = await _sender(store).create_pages(target)
     assert placed.status is DispositionStatus.OVERWRITTEN
@@ -122,8 +122,8 @@ async def test_a_page_blob_replaces_what_somebody_put_after_our_look() -> None:
 
 
 async def test_a_page_blob_gets_its_hashes_when_its_pages_are_written() -> None:
-    store, target = MemoryBlobStore(), replace(_target(Disposition.NO_OVERWRITE), length=512)
-    target = replace(target, attributes=replace(target.attributes, content_md5=b"\1" * 16))
+    store, target = MemoryBlobStore(), _target(Disposition.NO_OVERWRITE)._replace(length=512)
+    target = target._replace(attributes=replace(target.attributes, content_md5=b"\1" * 16))
     sender = _sender(store)
     placed = await sender.create_pages(target)
     assert (await store.properties(placed.name)).attributes.content_md5 is None
@@ -145,17 +145,17 @@ async def test_a_reply_to_the_hashes_that_is_lost_is_made_up_for(fault: str) -> 
         lost.append(call)
         return fault
 
-    target = replace(_target(Disposition.NO_OVERWRITE), length=512)
+    target = _target(Disposition.NO_OVERWRITE)._replace(length=512)
     sender = _sender(FaultyBlobStore(inner, once))
     placed = await sender.create_pages(target)
-    hashed = replace(target, attributes=replace(target.attributes, content_md5=b"\1" * 16))
+    hashed = target._replace(attributes=replace(target.attributes, content_md5=b"\1" * 16))
     assert await sender.describe(hashed, placed.name)
     assert lost
     assert (await inner.properties(placed.name)).attributes.content_md5 == b"\1" * 16
 
 
 async def test_a_page_blob_that_somebody_replaced_meanwhile_is_not_called_ours() -> None:
-    store, target = MemoryBlobStore(), replace(_target(Disposition.OVERWRITE), length=512)
+    store, target = MemoryBlobStore(), _target(Disposition.OVERWRITE)._replace(length=512)
     sender = _sender(store)
     placed = await sender.create_pages(target)
     await _put_theirs(store, "box/a.txt")
@@ -239,8 +239,8 @@ async def test_a_lost_reply_does_not_make_a_second_blob_or_a_false_skip(disposit
 
 async def test_a_blob_of_our_marker_and_another_length_is_not_taken_for_ours() -> None:
     store = MemoryBlobStore()
-    await _put(store, replace(_target(Disposition.NO_OVERWRITE), length=len(BODY)))
-    placed = await _put(store, replace(_target(Disposition.NO_OVERWRITE), length=len(BODY) + 1))
+    await _put(store, _target(Disposition.NO_OVERWRITE)._replace(length=len(BODY)))
+    placed = await _put(store, _target(Disposition.NO_OVERWRITE)._replace(length=len(BODY) + 1))
     assert placed.status is DispositionStatus.SKIPPED
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent.catalog import jobs, rows, schema
+from agent.catalog.connection import Connection
 from agent.catalog.following import ended_with_errors
 from agent.errors import SerialNotSpecified
 from agent.model.identity import JobName, SerialNumber
@@ -15,7 +15,7 @@ from agent.model.job import Drive, Job
 from agent.model.states import FINISHED_JOBS, OPEN_DRIVES, DriveState
 
 
-async def load(connection: AsyncConnection, job_id: int, job: JobName, serial: SerialNumber) -> rows.AnyRow:
+async def load(connection: Connection, job_id: int, job: JobName, serial: SerialNumber) -> rows.AnyRow:
     """The drive's row; raises SerialNotSpecified."""
     table = schema.drive
     query = select(table).where(table.c.job_id == job_id, table.c.serial == serial.normal)
@@ -25,26 +25,26 @@ async def load(connection: AsyncConnection, job_id: int, job: JobName, serial: S
     return row
 
 
-async def change(connection: AsyncConnection, row: rows.AnyRow, values: dict[str, Any]) -> None:
+async def change(connection: Connection, row: rows.AnyRow, values: dict[str, Any]) -> None:
     """Sets columns of a drive."""
     await connection.execute(update(schema.drive).where(schema.drive.c.id == row.id).values(values))
 
 
-async def any_with_errors(connection: AsyncConnection, job_id: int) -> bool:
+async def any_with_errors(connection: Connection, job_id: int) -> bool:
     """Whether some drive of the job ended with errors."""
     table = schema.drive
     query = select(table.c.outcome, table.c.copy_status).where(table.c.job_id == job_id)
     return any(ended_with_errors(row.outcome, row.copy_status) for row in await connection.execute(query))
 
 
-async def counted(connection: AsyncConnection) -> dict[DriveState, int]:
+async def counted(connection: Connection) -> dict[DriveState, int]:
     """How many drives of all jobs are in each state."""
     state = schema.drive.c.state
-    rows_ = await connection.execute(select(state, func.count()).group_by(state))
-    return {DriveState(name): count for name, count in rows_}
+    query = select(state.label("state"), func.count().label("drives")).group_by(state)
+    return {DriveState(row.state): row.drives for row in await connection.execute(query)}
 
 
-async def having(connection: AsyncConnection, serial: SerialNumber) -> list[tuple[Job, Drive]]:
+async def having(connection: Connection, serial: SerialNumber) -> list[tuple[Job, Drive]]:
     """Every job that specifies the serial: those that still wait for it first, then the newest."""
     specified = select(schema.drive.c.job_id).where(schema.drive.c.serial == serial.normal)
     query = select(schema.job).where(schema.job.c.id.in_(specified)).order_by(schema.job.c.id.desc())

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Row, Select, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent.catalog import head, schema
 from agent.catalog.chain import NO_HASH, link
+from agent.catalog.connection import Connection
 from agent.catalog.keybox import KeyBox
 from agent.model.printable import printable
 
@@ -39,7 +39,7 @@ class Event:
     hash: str = NO_HASH
 
 
-async def append(connection: AsyncConnection, box: KeyBox, told: Event) -> Event:
+async def append(connection: Connection, box: KeyBox, told: Event) -> Event:
     """As it stands now. Texts become one line each that any log can carry."""
     end = await head.load(connection)
     told = replace(
@@ -57,17 +57,17 @@ async def append(connection: AsyncConnection, box: KeyBox, told: Event) -> Event
     return told
 
 
-async def of_job(connection: AsyncConnection, job: str) -> list[Event]:
+async def of_job(connection: Connection, job: str) -> list[Event]:
     """Oldest first."""
     return await _read(connection, select(schema.event).where(schema.event.c.job == job))
 
 
-async def of_serial(connection: AsyncConnection, serial: str) -> list[Event]:
+async def of_serial(connection: Connection, serial: str) -> list[Event]:
     """Oldest first, over all jobs and none."""
     return await _read(connection, select(schema.event).where(schema.event.c.serial == serial))
 
 
-async def after(connection: AsyncConnection, event_id: int, job: str | None, limit: int) -> list[Event]:
+async def after(connection: Connection, event_id: int, job: str | None, limit: int) -> list[Event]:
     """Those that follow on an event, oldest first."""
     query = select(schema.event).where(schema.event.c.id > event_id)
     if job is not None:
@@ -75,7 +75,7 @@ async def after(connection: AsyncConnection, event_id: int, job: str | None, lim
     return await _read(connection, query.limit(limit))
 
 
-async def _read(connection: AsyncConnection, query: Select[tuple[object, ...]]) -> list[Event]:
+async def _read(connection: Connection, query: Select[tuple[object, ...]]) -> list[Event]:
     return [_event(row) for row in await connection.execute(query.order_by(schema.event.c.id))]
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent.catalog import drives, jobs, rows, schema
+from agent.catalog.connection import Connection
 from agent.catalog.turn import Turn
 from agent.errors import SerialNotSpecified
 from agent.model.identity import JobName, SerialNumber
@@ -56,7 +56,7 @@ async def note_idle(turn: Turn, serial: SerialNumber, detail: str) -> None:
         await note(turn, serial, waiting, detail)
 
 
-async def listed(connection: AsyncConnection, job: JobName | None) -> list[Extra]:
+async def listed(connection: Connection, job: JobName | None) -> list[Extra]:
     """Those that are here first, then the newest."""
     table = schema.extra
     query = select(table).order_by(table.c.returned.is_not(None), table.c.id.desc())
@@ -113,7 +113,7 @@ async def _close(turn: Turn, row: rows.AnyRow, detail: str) -> None:
     await turn.note("drive.extra_returned", extra.came_with, extra.serial, detail)
 
 
-async def _here(connection: AsyncConnection, serial: SerialNumber) -> rows.AnyRow | None:
+async def _here(connection: Connection, serial: SerialNumber) -> rows.AnyRow | None:
     table = schema.extra
     query = select(table).where(table.c.serial == serial.normal, table.c.returned.is_(None))
     return (await connection.execute(query)).first()

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sqlalchemy import insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent.catalog import schema
 from agent.catalog.chain import NO_HASH, Head
+from agent.catalog.connection import Connection
 from agent.catalog.keybox import KeyBox
 
 CHAINED = "history.chained"
@@ -33,7 +33,7 @@ class End:
     may_be_unsigned: bool
 
 
-async def load(connection: AsyncConnection) -> End:
+async def load(connection: Connection) -> End:
     """Locks the row where the database can, so that events of several stations form one chain."""
     event = schema.event
     query = select(event.c.id, event.c.hash, event.c.what).order_by(event.c.id.desc()).limit(1)
@@ -50,7 +50,7 @@ async def load(connection: AsyncConnection) -> End:
     return End(kept.event_id, kept.hash, kept.signature, is_whole, is_stored=True, may_be_unsigned=chained)
 
 
-async def advance(connection: AsyncConnection, box: KeyBox, end: End, event_id: int, digest: str) -> None:
+async def advance(connection: Connection, box: KeyBox, end: End, event_id: int, digest: str) -> None:
     """To the event that follows on ``end``."""
     signature = box.sign(str(Head(event_id, digest))) if is_good(end, box) else None
     values = {"event_id": event_id, "hash": digest, "signature": signature}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent.catalog import events, head, jobs, schema
 from agent.catalog.books import Books
 from agent.catalog.chain import NO_HASH, Head, link
+from agent.catalog.connection import Connection
 from agent.catalog.events import Event
 from agent.catalog.keybox import KeyBox
 from agent.model.identity import JobName, SerialNumber
@@ -77,7 +77,7 @@ class History(Books):
             return await _verify(connection, self._box, expected)
 
 
-async def _verify(connection: AsyncConnection, box: KeyBox, expected: Head | None) -> HistoryCheck:
+async def _verify(connection: Connection, box: KeyBox, expected: Head | None) -> HistoryCheck:
     last, count, chained, seen = Head(0, NO_HASH), 0, 0, expected is None
     while page := await events.after(connection, last.event_id, None, PAGE_EVENTS):
         for told in page:
@@ -103,7 +103,7 @@ def _broken_link(last: Head, told: Event) -> str | None:
     return None
 
 
-async def _broken_end(connection: AsyncConnection, box: KeyBox, last: Head) -> str | None:
+async def _broken_end(connection: Connection, box: KeyBox, last: Head) -> str | None:
     end = await head.load(connection)
     if not end.is_stored:
         return "the head of the history is missing" if last.event_id else None

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, delete, insert, select, tuple_, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent.catalog import rows, schema
+from agent.catalog.connection import Connection
 from agent.catalog.keybox import KeyBox
 from agent.errors import JobExists, JobNotFound, MalformedInput, SerialConflict
 from agent.model.identity import JobName
@@ -23,9 +23,7 @@ OPEN_STATES = tuple(state.value for state in OPEN_DRIVES)
 FINISHED_STATES = tuple(state.value for state in FINISHED_JOBS)
 
 
-async def create(
-    connection: AsyncConnection, spec: JobSpec, papers: Papers, box: KeyBox, now: datetime
-) -> None:
+async def create(connection: Connection, spec: JobSpec, papers: Papers, box: KeyBox, now: datetime) -> None:
     """In Creating. Raises JobExists, SerialConflict, MalformedInput for what cannot be stored."""
     _refuse_malformed(spec.drives)
     if (await connection.execute(_by_name(spec.name))).first() is not None:
@@ -38,14 +36,12 @@ async def create(
         "due": due_on_entering(JobState.CREATING, now, None, awaits=True),
     }
     columns = _job_columns(spec, now) | rows.papers_columns(papers) | begun
-    result = await connection.execute(insert(schema.job).values(columns))
-    key = result.inserted_primary_key
-    assert key is not None
-    await _insert_drives(connection, key[0], spec.name, spec.drives, box, {}, spec.allow_unencrypted)
+    job_id = await connection.insert(insert(schema.job).values(columns))
+    await _insert_drives(connection, job_id, spec.name, spec.drives, box, {}, spec.allow_unencrypted)
 
 
 async def replace_spec(
-    connection: AsyncConnection, job_id: int, spec: JobSpec, papers: Papers, box: KeyBox, now: datetime
+    connection: Connection, job_id: int, spec: JobSpec, papers: Papers, box: KeyBox, now: datetime
 ) -> None:
     """Everything that was asked for, for something else. Raises SerialConflict, MalformedInput."""
     columns = _job_columns(spec, now) | rows.papers_columns(papers)
@@ -54,7 +50,7 @@ async def replace_spec(
 
 
 async def replace_drives(
-    connection: AsyncConnection,
+    connection: Connection,
     job_id: int,
     name: JobName,
     drives: Sequence[DriveSpec],
@@ -77,7 +73,7 @@ async def replace_drives(
 
 
 async def _insert_drives(
-    connection: AsyncConnection,
+    connection: Connection,
     job_id: int,
     name: JobName,
     drives: Sequence[DriveSpec],
@@ -96,7 +92,7 @@ async def _insert_drives(
     await connection.execute(insert(schema.drive), columns)
 
 
-async def load(connection: AsyncConnection, name: JobName) -> tuple[rows.AnyRow, Job]:
+async def load(connection: Connection, name: JobName) -> tuple[rows.AnyRow, Job]:
     """The row and the job; raises JobNotFound."""
     row = (await connection.execute(_by_name(name))).first()
     if row is None:
@@ -105,7 +101,7 @@ async def load(connection: AsyncConnection, name: JobName) -> tuple[rows.AnyRow,
 
 
 async def page(
-    connection: AsyncConnection,
+    connection: Connection,
     after: tuple[datetime, int] | None,
     size: int,
     conditions: Iterable[ColumnElement[bool]] = (),
@@ -120,7 +116,7 @@ async def page(
     return await with_drives(connection, found), last
 
 
-async def with_drives(connection: AsyncConnection, found: Sequence[rows.AnyRow]) -> list[Job]:
+async def with_drives(connection: Connection, found: Sequence[rows.AnyRow]) -> list[Job]:
     """Jobs of these rows, in their order, each with its drives in the order of the request."""
     table = schema.drive
     query = select(table).where(table.c.job_id.in_([row.id for row in found])).order_by(table.c.position)
@@ -128,7 +124,7 @@ async def with_drives(connection: AsyncConnection, found: Sequence[rows.AnyRow])
     return [rows.job(row, [one for one in drives if one.job_id == row.id]) for row in found]
 
 
-async def change(connection: AsyncConnection, job_id: int, **values: Any) -> None:
+async def change(connection: Connection, job_id: int, **values: Any) -> None:
     """Sets columns of a job."""
     await connection.execute(update(schema.job).where(schema.job.c.id == job_id).values(**values))
 
@@ -137,9 +133,7 @@ def _by_name(name: JobName) -> Select[Any]:
     return select(schema.job).where(schema.job.c.name == name.text)
 
 
-async def _refuse_taken_serials(
-    connection: AsyncConnection, drives: Sequence[DriveSpec], own: int | None
-) -> None:
+async def _refuse_taken_serials(connection: Connection, drives: Sequence[DriveSpec], own: int | None) -> None:
     query = (
         select(schema.drive.c.serial_shown, schema.job.c.name)
         .join(schema.job, schema.job.c.id == schema.drive.c.job_id)

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from agent.errors import StateUnusable
 
@@ -30,8 +29,6 @@ def told(path: Path) -> Iterator[None]:
         yield
     except DBAPIError as error:
         raise StateUnusable(_line(path, str(error.orig))) from error
-    except PoolTimeout as error:
-        raise StateUnusable(f"catalog {path} has no free connection") from error
     except OSError as error:
         raise StateUnusable(
             f"catalog {path} cannot be used: {error.strerror or type(error).__name__}"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from agent.catalog import events
+from agent.catalog.connection import Connection
 from agent.catalog.events import Event
 from agent.catalog.keybox import KeyBox
 from agent.model.identity import JobName, SerialNumber
@@ -21,7 +20,7 @@ NOTICE = "notice."
 class Turn:
     """``now`` is the time of all that is done in it. ``who`` does it, and ``origin`` says from where."""
 
-    connection: AsyncConnection
+    connection: Connection
     box: KeyBox
     now: datetime
     who: str

@@ -84,6 +84,7 @@ class Operating(Books):
         event = DriveEvent.GIVE_UP if give_up else DriveEvent.RESOLVE
         async with self._turn(who) as turn:
             await drive_event(turn, job, serial, event, needs_note(note, "a resolution"))
+            await follow(turn, job)
             await skip_copies(turn, job)
             return await follow(turn, job)
 

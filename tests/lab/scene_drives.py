@@ -1,7 +1,8 @@
 """The drives of the scenes: images that ``fixtures`` makes, and what is known to be on them.
 
-All are BitLocker over NTFS in a GPT. What is on them is known from the bytes that were written, never from
-a reader.
+All are BitLocker over NTFS in a GPT. The customer's is opened by a recovery password, of which the
+emulated processor of the guest makes a key in half a minute; the others by a startup key, at once. What is
+on them is known from the bytes that were written, never from a reader.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from fixtures.content import Content
 from fixtures.disk import make_disk
 from fixtures.fve_ciphers import Cipher
 from fixtures.fve_metadata import BLOCK_BYTES, Layout
-from fixtures.fve_protectors import RecoveryPassword
+from fixtures.fve_protectors import StartupKey
 from fixtures.gpt import DATA_OFFSET_BYTES, wrap_gpt
 from fixtures.images import base_image
 from fixtures.ntfs_made import MadeVolume
@@ -59,10 +60,10 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Cargo:
-    """A disk image, the file of its recovery password, and the SHA-256 of each of its files by path."""
+    """A disk image, what opens it (as in a key file), and the SHA-256 of each of its files by path."""
 
     image: Path
-    key: str = field(repr=False)
+    key: bytes = field(repr=False)
     files: Mapping[str, str] = field(repr=False)
     size_bytes: int
     """Of all files together."""
@@ -98,18 +99,18 @@ def customers_drive(folder: Path) -> Cargo:
     }
     return Cargo(
         image=made.path,
-        key=made.volume.recovery_passwords[0],
+        key=made.volume.recovery_passwords[0].encode(),
         files={path: one.sha256 for path, one in files.items()},
         size_bytes=sum(one.size for one in files.values()),
     )
 
 
-def other_key(folder: Path) -> str:
+def other_key(folder: Path) -> bytes:
     """A recovery password that is one, and of another drive."""
     made = make_disk(folder / "other.img", base="sector4k", seed=SEED + 2)
     made.path.unlink()
     assert made.volume is not None
-    return made.volume.recovery_passwords[0]
+    return made.volume.recovery_passwords[0].encode()
 
 
 def _made(image: Path, sizes: Mapping[str, int], *, seed: int) -> Cargo:
@@ -124,7 +125,7 @@ def _made(image: Path, sizes: Mapping[str, int], *, seed: int) -> Cargo:
         layout,
         [(0, len(raw))],
         cipher=Cipher.AES_XTS_128,
-        protectors=(RecoveryPassword(),),
+        protectors=(StartupKey(),),
         seed=seed,
     )
     image.write_bytes(wrap_gpt(bytes(raw), seed=seed))
@@ -132,9 +133,10 @@ def _made(image: Path, sizes: Mapping[str, int], *, seed: int) -> Cargo:
         path: Placed(files[path], DATA_OFFSET_BYTES + cluster * _CLUSTER)
         for path, cluster in clusters.items()
     }
+    assert made.bek is not None
     return Cargo(
         image=image,
-        key=made.recovery_passwords[0],
+        key=made.bek,
         files={path: hashlib.sha256(data).hexdigest() for path, data in files.items()},
         size_bytes=sum(map(len, files.values())),
         places=places,

@@ -17,7 +17,29 @@ from tests.lab.scene import Scene
 from tests.lab.scene_drives import Cargo
 from tests.lab.scene_station import CHASSIS, prepare
 from tests.lab.scene_store import Store
+from tests.lab.store import STORE
 from tests.lab.trouble import LabMissing
+
+RESULTS = STORE / "scenarios.md"
+_OUTCOMES = ("passed", "failed", "error", "skipped")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The table that docs/lab.md shows, as a file."""
+    rows = [
+        (report.nodeid, outcome, report.duration)
+        for outcome in _OUTCOMES
+        for report in terminalreporter.stats.get(outcome, [])
+    ]
+    lines = ["| scenario | outcome | seconds |", "|---|---|---:|"]
+    lines += [f"| {_sentence(node)} | {outcome} | {took:.0f} |" for node, outcome, took in sorted(rows)]
+    STORE.mkdir(exist_ok=True)
+    RESULTS.write_text("\n".join(lines) + "\n", "utf-8")
+    terminalreporter.line(f"as a table: {RESULTS}")
+
+
+def _sentence(node: str) -> str:
+    return node.split("::")[-1].removeprefix("test_").replace("_", " ")
 
 
 @dataclass(frozen=True)
@@ -91,6 +113,6 @@ def small(folder: Path) -> Cargo:
 
 
 @pytest.fixture(scope="session")
-def other_key(folder: Path) -> str:
+def other_key(folder: Path) -> bytes:
     """A recovery password that opens none of them."""
     return scene_drives.other_key(folder)

@@ -9,11 +9,11 @@ from tests.lab.scene_station import A, B
 
 
 def test_a_wrong_key_ends_the_drive_and_nothing_is_uploaded(
-    stage: Stage, small: Cargo, other_key: str
+    stage: Stage, customers: Cargo, other_key: bytes
 ) -> None:
-    with stage.scene("wrong-key", {1: Medium(small.image)}) as scene:
+    with stage.scene("wrong-key", {1: Medium(customers.image)}) as scene:
         bay = scene.machine.bay(1)
-        keys = [small.key]
+        keys = [customers.key]
         scene.act(keys.__setitem__, 0, other_key)
         scene.file(bay, keys[0])
         bay.insert()
@@ -25,8 +25,8 @@ def test_a_wrong_key_ends_the_drive_and_nothing_is_uploaded(
         assert (drive["state"], drive["copyStatus"]) == ("CompletedMoreInfo", failed.fields["status"])
         log = scene.log("error")
         assert f"<Status>{failed.fields['status']}</Status>" in log
-        for secret in (other_key, small.key):
-            assert secret not in scene.told() + log
+        for secret in (other_key, customers.key):
+            assert secret.decode() not in scene.told() + log
 
 
 def test_an_extra_drive_is_left_alone_until_a_job_waits_for_it(stage: Stage, small: Cargo) -> None:

@@ -19,7 +19,19 @@ findings (CompletedMoreInfo); 4 the drive; 5 this station; 6 the network; 7 the 
 8 refused by the books (no such job, extra drive, wrong state); 130 or 143 interrupted, place kept."""
 
 
-COMMANDS = ("bays", "doctor", "drive", "history", "install-systemd", "job", "log", "replay", "run", "volume")
+COMMANDS = (
+    "api",
+    "bays",
+    "doctor",
+    "drive",
+    "history",
+    "install-systemd",
+    "job",
+    "log",
+    "replay",
+    "run",
+    "volume",
+)
 """Each has a module of its name here, in which it has that name again; ``-`` is ``_`` there."""
 
 

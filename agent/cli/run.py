@@ -7,6 +7,7 @@ import os
 
 import click
 
+from agent.cli.api import served
 from agent.cli.context import Context, pass_context
 from agent.cli.signals import Stopper
 from agent.cli.sources import configured_source
@@ -52,6 +53,9 @@ async def _run(context: Context, as_json: bool) -> None:
         )
         if settings.devices.udev and (programs := await asyncio.to_thread(automounters)):
             log.warning("station.automounters", programs=", ".join(programs), next=NEXT_STEP)
-        async with opened(Window(view, catalog, lambda: station.settings), settings):
+        async with (
+            opened(Window(view, catalog, lambda: station.settings), settings),
+            served(catalog, settings, log),
+        ):
             await station.run()
         log.info("station.stopped")

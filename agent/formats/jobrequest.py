@@ -10,6 +10,7 @@ transfer goes: ``limitedBy``, ``bytesPerSecond``, ``secondsLeft``, ``throttledRe
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
@@ -28,6 +29,8 @@ from agent.model.verification import Verification
 
 MAX_NTFS_PATH_CHARS = 32_767
 MAX_HEADER_HASH_CHARS = 256
+
+NO_KEYS: Mapping[SerialNumber, Credential] = {}
 
 _Code = TypeVar("_Code", Disposition, LogLevel, AccessTier)
 _NO_COPY_YET = frozenset({DriveState.SPECIFIED, DriveState.NEVER_RECEIVED, DriveState.RECEIVED})
@@ -54,17 +57,35 @@ def read_job_request(
     ``destination`` and ``disposition`` win over the file's; unencrypted drives are allowed when
     either says so. Raises MalformedInput that names the field, and never shows a key.
     """
-    properties = load_object(data).child("properties")
+    return job_request_of(
+        load_object(data).child("properties"),
+        name,
+        destination=destination,
+        disposition=disposition,
+        allow_unencrypted=allow_unencrypted,
+    )
+
+
+def job_request_of(
+    properties: Fields,
+    name: JobName,
+    *,
+    destination: Destination | None = None,
+    disposition: Disposition | None = None,
+    allow_unencrypted: bool = False,
+    keys: Mapping[SerialNumber, Credential] = NO_KEYS,
+) -> JobRequest:
+    """The same of a request that is read; ``keys`` are known for drives that the request gives none for."""
     _refuse_exports(properties)
     unencrypted = properties.flag("allowUnencrypted") or allow_unencrypted
     place = destination or _destination(properties)
     spec = JobSpec(
         name=name,
-        drives=_drives(properties, unencrypted=unencrypted, placed=place is not None),
+        drives=drives_of(properties, unencrypted=unencrypted, placed=place is not None, keys=keys),
         destination=place,
-        disposition=disposition or _choice(properties, "disposition", Disposition.NO_OVERWRITE),
+        disposition=disposition or choice_of(properties, "disposition", Disposition.NO_OVERWRITE),
         diagnostics=_container(properties, "diagnosticsPath"),
-        log_level=_choice(properties, "logLevel", LogLevel.ERROR),
+        log_level=choice_of(properties, "logLevel", LogLevel.ERROR),
         backup_manifest=properties.flag("backupDriveManifest"),
         allow_unencrypted=unencrypted,
         upload_streams=properties.flag("uploadStreams"),
@@ -194,13 +215,14 @@ def _treatment(properties: Fields) -> Treatment:
         "sha256": properties.flag("sha256"),
         "file_facts": properties.flag("fileFacts", default=True),
     }
-    tier = _choice(properties, "accessTier", AccessTier.HOT) if properties.text("accessTier") else None
+    tier = choice_of(properties, "accessTier", AccessTier.HOT) if properties.text("accessTier") else None
     with properties.at("verify"):
         verification = Verification.parse(asked) if asked else None
         return Treatment(verification, tier=tier, **settings)
 
 
-def _choice(properties: Fields, key: str, default: _Code) -> _Code:
+def choice_of(properties: Fields, key: str, default: _Code) -> _Code:
+    """One of the codes of ``default``'s kind, which it is when absent or empty. Raises MalformedInput."""
     text = properties.text(key)
     if not text:
         return default
@@ -211,13 +233,16 @@ def _choice(properties: Fields, key: str, default: _Code) -> _Code:
         raise MalformedInput(f"{properties.path(key)}: {text[:40]!r} is none of {allowed}") from None
 
 
-def _drives(properties: Fields, *, unencrypted: bool, placed: bool) -> tuple[DriveSpec, ...]:
+def drives_of(
+    properties: Fields, *, unencrypted: bool, placed: bool, keys: Mapping[SerialNumber, Credential] = NO_KEYS
+) -> tuple[DriveSpec, ...]:
+    """``driveList``. Raises MalformedInput that names the field."""
     listed = properties.children("driveList", MAX_DRIVES)
     if not listed:
         raise MalformedInput(f"{properties.path('driveList')}: is missing or empty")
     drives: list[DriveSpec] = []
     for fields in listed:
-        drive = _drive(fields, unencrypted=unencrypted)
+        drive = _drive(fields, unencrypted=unencrypted, keys=keys)
         if drive.manifest_file is None and not placed:
             raise MalformedInput(
                 f"{fields.path('manifestFile')}: is missing, and {properties.path('destination')} "
@@ -230,11 +255,11 @@ def _drives(properties: Fields, *, unencrypted: bool, placed: bool) -> tuple[Dri
     return tuple(drives)
 
 
-def _drive(fields: Fields, *, unencrypted: bool) -> DriveSpec:
+def _drive(fields: Fields, *, unencrypted: bool, keys: Mapping[SerialNumber, Credential]) -> DriveSpec:
     text = fields.text("driveId")
     with fields.at("driveId"):
         serial = SerialNumber.parse(text)
-    key = _key(fields)
+    key = _key(fields) or keys.get(serial)
     if key is None and not unencrypted:
         raise MalformedInput(
             f"{fields.path('bitLockerKey')}: is missing, and unencrypted drives are not allowed"

@@ -30,6 +30,7 @@ def adopt(old: Settings, new: Settings) -> Adopted:
         "image": old.images != new.images,
         "key_file": old.key_file != new.key_file,
         "metrics.listen": old.metrics != new.metrics,
+        "api": old.api != new.api,
         "devices": old.devices != new.devices,
         "bays": dict(old.bays) != dict(new.bays),
     }
@@ -46,6 +47,7 @@ def adopt(old: Settings, new: Settings) -> Adopted:
         bays=old.bays,
         key_file=old.key_file,
         metrics=old.metrics,
+        api=old.api,
     )
     changes = {
         "store.credential_file": old.store.credential != store.credential,

@@ -1,0 +1,1 @@
+"""The job API in the shape of Microsoft.ImportExport, and live events beside it."""

@@ -1,0 +1,192 @@
+"""Serves the API: on a Unix socket, and over TLS where the settings ask for it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+import stat
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from agent.api.envelope import Envelope
+from agent.api.failures import Failures
+from agent.api.feed import Feed
+from agent.api.gate import Gate
+from agent.api.protocol import Protocol
+from agent.api.routes import Api
+from agent.api.tokens import TokenStore
+from agent.catalog import Catalog
+from agent.config_api import ApiSettings, TcpSettings
+from agent.errors import ConfigInvalid
+from agent.telemetry import Log
+
+SOCKET_MODE = 0o660
+MAX_CONNECTIONS = 128
+BACKLOG = 128
+MAX_HEAD_BYTES = 64 * 1024
+KEEP_ALIVE_S = 30
+END_WITHIN_S = 5
+
+
+@asynccontextmanager
+async def serving(
+    catalog: Catalog, settings: ApiSettings, tokens: TokenStore, log: Log
+) -> AsyncIterator[tuple[str, ...]]:
+    """As long as the block runs; gives the places where. Raises ConfigInvalid when one cannot be had."""
+    feed = Feed(catalog, log)
+    gate = Gate(tokens, settings.socket_role, catalog, log, Failures())
+    app = Envelope(Api(catalog, settings, feed).app(), gate, log)
+    with _bound(settings, log) as bound:
+        servers = [_Server(_config(app, one)) for _, one in bound]
+        work = [
+            asyncio.create_task(_supervised(server, listening, log))
+            for server, (listening, _) in zip(servers, bound, strict=True)
+        ]
+        work.append(asyncio.create_task(feed.run()))
+        places = tuple(_shown(listening) for listening, _ in bound)
+        log.info("api.serves", places=", ".join(places) or "nowhere")
+        try:
+            yield places
+        finally:
+            feed.close()
+            for server in servers:
+                server.should_exit = True
+            work[-1].cancel()
+            await asyncio.wait(work)
+
+
+class _Server(uvicorn.Server):
+    """One whose signals are its owner's."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _supervised(server: _Server, listening: socket.socket, log: Log) -> None:
+    """What ends a server ends nothing else."""
+    try:
+        await server.serve(sockets=[listening])
+    except Exception as error:  # noqa: BLE001 - a supervisor
+        log.error("api.ended", error=type(error).__name__)
+
+
+def _config(app: ASGIApp, context: ssl.SSLContext | None) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=Protocol,
+        ws="none",
+        lifespan="off",
+        loop="none",
+        interface="asgi3",
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=END_WITHIN_S,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+        ssl_context_factory=None if context is None else lambda _config, _default: context,
+    )
+
+
+_Bound = tuple[socket.socket, ssl.SSLContext | None]
+
+
+@contextmanager
+def _bound(settings: ApiSettings, log: Log) -> Iterator[list[_Bound]]:
+    """Sockets that listen; the Unix socket is gone from the file system at the end."""
+    found: list[_Bound] = []
+    path: Path | None = None
+    try:
+        if settings.tcp is not None:
+            context = _context(settings.tcp)
+            found.append((_tcp(settings.tcp), context))
+        if settings.socket is not None and (listening := _unix(settings.socket, settings, log)) is not None:
+            path = settings.socket
+            found.append((listening, None))
+        yield found
+    finally:
+        for listening, _ in found:
+            listening.close()
+        if path is not None:
+            path.unlink(missing_ok=True)
+
+
+def _tcp(settings: TcpSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((settings.host, settings.port))
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        place = f"{settings.host}:{settings.port}"
+        raise ConfigInvalid(f"the API cannot be served on {place}: {error.strerror}") from None
+    return listening
+
+
+def _unix(path: Path, settings: ApiSettings, log: Log) -> socket.socket | None:
+    """None where nobody asked for it by name, and it cannot be had."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _clear(path)
+        # The socket gets its mode before anybody can connect to it.
+        listening.bind(os.fspath(path))
+        path.chmod(SOCKET_MODE)
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        why = error.strerror or str(error)
+        if settings.is_chosen:
+            raise ConfigInvalid(f"the API cannot be served on {path}: {why}") from None
+        log.warning("api.unserved", socket=str(path), why=why, next="name another place with api.socket")
+        return None
+    return listening
+
+
+def _clear(path: Path) -> None:
+    """What a killed run left there; never anything but a socket, and never one that somebody serves."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(1)
+            try:
+                probe.connect(os.fspath(path))
+            except (ConnectionRefusedError, FileNotFoundError):
+                path.unlink(missing_ok=True)
+
+
+def _context(settings: TcpSettings) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(settings.certificate, settings.certificate_key, password=_no_password)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or getattr(error, "reason", None) or "they do not fit together"
+        raise ConfigInvalid(f"api.certificate and api.certificate_key cannot be used: {why}") from None
+    return context
+
+
+def _no_password() -> str:
+    """A key with a password would make the server ask for it on a terminal."""
+    raise ValueError("the key has a password")
+
+
+def _shown(listening: socket.socket) -> str:
+    name = listening.getsockname()
+    if listening.family == socket.AF_UNIX:
+        return f"unix:{name}"
+    host = f"[{name[0]}]" if listening.family == socket.AF_INET6 else name[0]
+    return f"https://{host}:{name[1]}"

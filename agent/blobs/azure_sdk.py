@@ -55,7 +55,7 @@ from agent.model.secrets import Secret
 T = TypeVar("T")
 
 
-def _service(
+def open_service(
     account: Account,
     right: AzureNamedKeyCredential | AzureSasCredential | Tokens | None,
     tls: ssl.SSLContext,
@@ -89,7 +89,7 @@ def _service(
     )
 
 
-def _sdk_right(
+def sdk_right(
     account: Account, credential: Secret | Tokens | None
 ) -> AzureNamedKeyCredential | AzureSasCredential | Tokens | None:
     """What the SDK takes for the credential. Raises ConfigInvalid."""
@@ -131,9 +131,9 @@ class SdkBlobStore:
     ) -> SdkBlobStore:
         """See ``agent.blobs.azure.AzureBlobStore.connect``; ``tls`` is one that there is already."""
         account = Account.of(endpoint)
-        service = _service(
+        service = open_service(
             account,
-            _sdk_right(account, credential),
+            sdk_right(account, credential),
             tls or tls_context(),
             connections=connections,
             connect_timeout_s=connect_timeout_s,

@@ -45,7 +45,7 @@ class DirectoryBlobStore:
 
     async def ensure_container(self, container: ContainerName) -> None:
         """Make the container unless it is there."""
-        await _in_thread(str(container), self._files.make_container, container)
+        await in_thread(str(container), self._files.make_container, container)
 
     async def put_blob(
         self, name: BlobName, body: Body, crc64: int, attributes: BlobAttributes, *, replace: Replace
@@ -53,7 +53,7 @@ class DirectoryBlobStore:
         """A whole block blob."""
         rules.check_put(body)
         rules.check_attributes(name, attributes)
-        await _in_thread(str(name), self._files.put_blob, name, body, crc64, attributes, replace)
+        await in_thread(str(name), self._files.put_blob, name, body, crc64, attributes, replace)
 
     async def put_blobs(self, blobs: Sequence[NewBlob], is_wanted: Callable[[], bool]) -> int:
         """One by one."""
@@ -63,7 +63,7 @@ class DirectoryBlobStore:
         """Stage one block."""
         rules.check_block(body)
         self._id_lengths.check(name, block_id)
-        await _in_thread(str(name), self._files.put_block, name, block_id, body, crc64)
+        await in_thread(str(name), self._files.put_block, name, block_id, body, crc64)
 
     async def put_block_list(
         self, name: BlobName, block_ids: Sequence[str], attributes: BlobAttributes, *, replace: Replace
@@ -71,7 +71,7 @@ class DirectoryBlobStore:
         """Commit blocks, the staged one of an id before the committed one."""
         rules.check_block_list(block_ids)
         rules.check_attributes(name, attributes)
-        await _in_thread(str(name), self._files.put_block_list, name, block_ids, attributes, replace)
+        await in_thread(str(name), self._files.put_block_list, name, block_ids, attributes, replace)
         self._id_lengths.forget(name)
 
     async def create_page_blob(
@@ -80,40 +80,40 @@ class DirectoryBlobStore:
         """A page blob of zeros, as a sparse file."""
         rules.check_page_blob_size(size_bytes)
         rules.check_page_attributes(name, attributes)
-        await _in_thread(str(name), self._files.create_page_blob, name, size_bytes, attributes, replace)
+        await in_thread(str(name), self._files.create_page_blob, name, size_bytes, attributes, replace)
 
     async def put_page(self, name: BlobName, offset: int, body: Body, crc64: int) -> None:
         """Write pages."""
         rules.check_pages(offset, body)
-        await _in_thread(str(name), self._files.put_page, name, offset, body, crc64)
+        await in_thread(str(name), self._files.put_page, name, offset, body, crc64)
 
     async def set_attributes(self, name: BlobName, attributes: BlobAttributes, *, etag: ETag) -> None:
         """Of this version."""
         rules.check_attributes(name, attributes)
-        await _in_thread(str(name), self._files.set_attributes, name, attributes, etag)
+        await in_thread(str(name), self._files.set_attributes, name, attributes, etag)
 
     async def properties(self, name: BlobName) -> BlobProperties:
         """Of a committed blob; raises BlobNotFound."""
-        return await _in_thread(str(name), self._files.properties, name)
+        return await in_thread(str(name), self._files.properties, name)
 
     async def uncommitted_blocks(self, name: BlobName) -> dict[str, int]:
         """Staged and not committed: id to length in bytes."""
-        return await _in_thread(str(name), self._files.uncommitted_blocks, name)
+        return await in_thread(str(name), self._files.uncommitted_blocks, name)
 
     async def read(
         self, name: BlobName, *, offset: int = 0, etag: ETag | None = None
     ) -> AsyncGenerator[bytes, None]:
         """The content in pieces of at most 4 MiB; a blob replaced meanwhile is read as it was."""
-        file = await _in_thread(str(name), self._files.open_at, name, offset, etag)
+        file = await in_thread(str(name), self._files.open_at, name, offset, etag)
         try:
-            while piece := await _in_thread(str(name), file.read, rules.READ_PIECE_BYTES):
+            while piece := await in_thread(str(name), file.read, rules.READ_PIECE_BYTES):
                 yield piece
         finally:
             file.close()
 
     async def names(self, container: ContainerName, prefix: str = "") -> AsyncIterator[BlobName]:
         """Committed blobs whose path starts so, in order of code points; all names in memory."""
-        for name in await _in_thread(str(container), self._files.names, container, prefix):
+        for name in await in_thread(str(container), self._files.names, container, prefix):
             yield name
 
     async def close(self) -> None:
@@ -131,7 +131,8 @@ _KINDS: dict[int, type[IngestError]] = {
 """Any other trouble, such as a full disk, is the folder's and no blob's: it is waited for."""
 
 
-async def _in_thread(subject: str, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+async def in_thread(subject: str, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """What blocks, in a thread; trouble with the folder as an error of the tree."""
     try:
         return await asyncio.to_thread(work, *args, **kwargs)
     except OSError as trouble:

@@ -112,6 +112,22 @@ class DirectoryFiles:
             self._publish_record(name, dataclasses.replace(record, attributes=attributes))
             _touch(self._layout.object(name, record.object_id))
 
+    def remove(self, name: BlobName) -> None:
+        """The blob and its staged blocks; nothing happens when it is not there."""
+        if not self._layout.has_container(name.container):
+            return
+        with self._layout.deciding(name.container):
+            record = self._look(name)
+            if record is not None:
+                self._layout.record(name).unlink()
+                self._layout.hide(name)
+                self._layout.object(name, record.object_id).unlink(missing_ok=True)
+        shutil.rmtree(self._layout.staged(name), ignore_errors=True)
+
+    def remove_container(self, container: ContainerName) -> None:
+        """With all that is in it."""
+        self._layout.remove_container(container)
+
     def properties(self, name: BlobName) -> BlobProperties:
         """The ETag changes with every write, page writes too."""
         record, file = self._opened(name, "rb")

@@ -20,6 +20,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -101,6 +102,28 @@ class Layout:
             os.link(content, link)
             os.replace(link, own)
         link.unlink(missing_ok=True)
+
+    def hide(self, name: BlobName) -> None:
+        """Takes away what ``show`` put there, and the folders that are empty then."""
+        own = self._own_name(name)
+        if own is None:
+            return
+        own.unlink(missing_ok=True)
+        for folder in own.parents:
+            if folder == self.root / name.container.text:
+                return
+            with suppress(OSError):
+                folder.rmdir()
+
+    def remove_container(self, container: ContainerName) -> None:
+        """With all that is in it; nothing happens when it is not there."""
+        for folder in (self.root / container.text, self.root / _PRIVATE / container.text):
+            if folder.exists():
+                shutil.rmtree(folder)
+
+    def folders(self) -> tuple[Path, Path]:
+        """Those that the first container makes, inner first."""
+        return self.root / _PRIVATE, self.root
 
     def _own_name(self, name: BlobName) -> Path | None:
         segments = name.path.split("/")

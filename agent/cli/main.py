@@ -22,6 +22,7 @@ findings (CompletedMoreInfo); 4 the drive; 5 this station; 6 the network; 7 the 
 COMMANDS = (
     "api",
     "bays",
+    "bench",
     "doctor",
     "drive",
     "history",

@@ -134,9 +134,7 @@ def fault(context: Context, serial: str, job_name: str | None, note: str) -> Non
 @click.argument("serial")
 @job_option
 @click.option("--give-up", is_flag=True, help="End it without a copy instead: it cannot be mended.")
-@click.option(
-    "--note", default="released", show_default=True, help="What was done; it stands in the history."
-)
+@reason_option
 @pass_context
 def resolve(context: Context, serial: str, job_name: str | None, give_up: bool, note: str) -> None:
     """Release a Faulted drive, after its cause was mended."""

@@ -2,7 +2,7 @@
 
 Source of the states: Microsoft's "Retrieving state information for an Import/Export job". Every event
 has an outcome in every state: a move, nothing to do, or a refusal with its reason. Where the sources
-disagree or are silent, docs/adr/0004, 0016 and 0017 say what was decided. Cancelling is a flag on the
+disagree or are silent, docs/adr/0004 and 0016 say what was decided. Cancelling is a flag on the
 job, not a state (a cancelled job skips the copy and walks the same states).
 """
 

@@ -450,7 +450,7 @@ def test_operators_record_what_becomes_of_a_drive(station: Station, disk: Disk) 
     assert "NeverReceived" in station.run("drive", "never-received", SERIAL, "--note", "not in the box")
     station.run("replay", str(disk.image), "--serial", SERIAL, code=3)
     assert "ShippedBack; job box is Closed" in station.run("drive", "ship-back", SERIAL)
-    assert "MoveRefused" in station.error("drive", "resolve", SERIAL, code=8)
+    assert "MoveRefused" in station.error("drive", "resolve", SERIAL, "--note", "mended", code=8)
     told = station.run("job", "history", "box")
     assert "not in the box" in told
     events = json.loads(station.run("drive", "history", SERIAL, "--json"))["value"]

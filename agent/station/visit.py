@@ -239,6 +239,8 @@ class Visit:
             await self._tell_of_wait(self._turns.why(self._turn), is_news=not is_told)
             is_told = True
             await self._wait(LOOK_FOR_TURN_S)
+        # Its coming is known; it is to end no later wait.
+        self._nudge.clear()
         return not self._stop.is_set()
 
     def _give_turn_back(self) -> None:

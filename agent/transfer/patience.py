@@ -23,6 +23,7 @@ from agent.errors import (
 )
 from agent.transfer.deadlines import Deadlines
 from agent.transfer.haste import Haste
+from agent.transfer.outage import Outage
 from agent.transfer.pace import Pace
 
 T = TypeVar("T")
@@ -68,7 +69,10 @@ class _Tries:
 
 
 class Patience:
-    """Calls the store until it answers, for at most ``give_up_after_s`` seconds from the first failure.
+    """Calls the store until it answers, for at most ``give_up_after_s`` seconds.
+
+    That is how long none of the drive's requests may be answered (see ``agent.transfer.outage``), and how
+    long a single one may fail, from its first failure on, while others are answered.
 
     An error that is not retriable is raised at once; only a refused credential is tried once more when
     ``renewal`` has another. ``hurry`` set (the transfer is to stop) ends all waiting: the next retriable
@@ -92,6 +96,7 @@ class Patience:
         self._renewal = renewal
         self._deadlines = Deadlines()
         self._haste = Haste()
+        self._outage = Outage(give_up_after_s)
         self._throttled_at = float("-inf")
         self._told_at = float("-inf")
         self._untold = 0
@@ -124,8 +129,10 @@ class Patience:
         while True:
             generation = self._renewal.generation if self._renewal is not None else 0
             asked_at = _now()
-            begun = await self._pace.begin(body_bytes)
-            if tries.end_at is not None:
+            if tries.end_at is None:
+                begun = await self._pace.begin(body_bytes)
+            else:
+                begun = await self._turn(body_bytes)
                 tries.end_at += begun - asked_at
             try:
                 answer = await self._once(request, body_bytes, answer_bytes, begun, tries, is_repeatable)
@@ -142,6 +149,18 @@ class Patience:
             await self._pause(tries.pause)
             tries.pause = min(tries.pause * 2, LONGEST_PAUSE_S)
 
+    async def _turn(self, body_bytes: int) -> float:
+        """As ``Pace.begin``, for a request that failed before: in an outage others may not get on either."""
+        timeout = asyncio.timeout(None)
+        try:
+            async with timeout:
+                self._outage.begin(timeout)
+                return await self._pace.begin(body_bytes)
+        except TimeoutError:
+            raise self._given_up() from None
+        finally:
+            self._outage.end(timeout)
+
     async def attempt(
         self, request: Callable[[], Awaitable[T]], body_bytes: int, longest_s: float
     ) -> T | None:
@@ -155,6 +174,7 @@ class Patience:
                 return await request()
         except TimeoutError:
             self.cut_requests += 1
+            self._outage.failed(begun)
             return None
         finally:
             self._pace.end(begun)
@@ -175,9 +195,12 @@ class Patience:
             self._haste.begin(timeout, body_bytes, tries.early_cuts)
         try:
             async with timeout:
+                self._outage.begin(timeout)
                 answer = await request()
         except TimeoutError:
             self.cut_requests += 1
+            if self._outage.end(timeout):
+                raise self._given_up() from None
             if is_repeatable:
                 self._haste.missed(body_bytes)
             if self._haste.end(timeout):
@@ -192,9 +215,11 @@ class Patience:
             raise
         finally:
             self._haste.end(timeout)
+            self._outage.end(timeout)
             self._end(begun, failed)
         if failed is not None:
             raise failed
+        self._outage.answered()
         took_s = _now() - begun
         self._deadlines.met(body_bytes, took_s)
         if is_repeatable:
@@ -207,7 +232,15 @@ class Patience:
             self.throttled_requests += 1
             self._throttled_at = _now()
         asked = failed.retry_after_s if isinstance(failed, StoreThrottled) else None
+        if refused:
+            self._outage.failed(begun, asked or 0.0)
+        elif failed is not None:
+            self._outage.answered()
         self._pace.end(begun, refused=refused, retry_after_s=asked or 0.0)
+
+    def _given_up(self) -> StoreUnreachable:
+        last = f"; the last one: {self.waiting_for}" if self.waiting_for else ""
+        return StoreUnreachable(f"no request was answered for {self._give_up_after_s:g} s{last}")
 
     async def _is_renewed(self, error: IngestError, tries: _Tries, generation: int) -> bool:
         if self._renewal is None or tries.is_renewed or not isinstance(error, StoreRefused):
@@ -226,7 +259,8 @@ class Patience:
             tries.pause = min(tries.pause, LONGEST_THROTTLED_PAUSE_S)
         if tries.end_at is None:
             tries.end_at = _now() + self._give_up_after_s
-        if tries.checksums >= CHECKSUM_TRIES or _now() + tries.pause > tries.end_at:
+        next_at = _now() + tries.pause
+        if tries.checksums >= CHECKSUM_TRIES or next_at > tries.end_at or self._outage.ends_before(next_at):
             raise error
 
     def _notice(self, error: IngestError) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from itertools import product
 
@@ -139,11 +140,19 @@ def test_an_outage_that_lasts_pauses_and_what_follows_completes(
 ) -> None:
     wrong = {}
     for number in chosen(range(len(undisturbed.calls) - 2), POINTS // 10):
-        weather = Weather(4, lambda call, at=number: letter if call.number >= at else ".")
-        run = run_drive(sim, world, weather, give_up_after_s=10.0)
+        began: list[float] = []
+
+        def note(call: Call, _: Uploader, at: int = number, seen: list[float] = began) -> None:
+            if call.number == at:
+                seen.append(asyncio.get_running_loop().time())
+
+        weather = Weather(4, lambda call, at=number: letter if call.number >= at else ".", begun=note)
+        run = run_drive(sim, world, weather, give_up_after_s=60.0)
         found = list(wrong_on_the_way(sim, run))
         if run.told.last["event"] != "paused":
             found.append(f"it ended with {run.told.last}")
+        if run.ended_at - began[0] > 61.0:
+            found.append(f"it waited for {run.ended_at - began[0]:.0f} s, and was to wait for 60")
         found += wrong_at_the_end(sim, run_drive(sim, run.after), undisturbed)
         wrong[number] = found
     assert told(wrong) == ""

@@ -78,6 +78,8 @@ class Run:
     verbose_log: bytes = b""
     late: list[Request] = field(default_factory=list)
     """Requests that were given up and had not arrived at its end."""
+    ended_at: float = 0.0
+    """By the clock of its event loop."""
 
 
 class _Pulled(FaultySource):
@@ -169,6 +171,7 @@ class _Life:
             "give_up_after_s": 600.0,
         }
         self._drive = Drive(image, folder, **asked | sim.asks | change)
+        self._ended_at = 0.0
         self._moments: list[World] = []
         self._seen: tuple[object, ...] = ()
         self._files: dict[str, bytes] = {}
@@ -194,6 +197,7 @@ class _Life:
             errors,
             self._log(),
             self._store.late,
+            self._ended_at,
         )
 
     async def _ingest(self, traffic: Traffic) -> tuple[Told, SimChannel, FaultySource]:
@@ -218,6 +222,7 @@ class _Life:
         self._store.stranger = self._stranger
         try:
             await uploader.run()
+            self._ended_at = asyncio.get_running_loop().time()
         finally:
             traffic.over()
             writer.close()

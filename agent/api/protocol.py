@@ -17,7 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from agent.api.gate import UNIX
 from agent.api.problems import ArmError
 
-HEAD_WITHIN_S = 10.0
+HEAD_WITHIN_S = 5.0
 _CREDENTIALS = struct.Struct("3i")
 
 

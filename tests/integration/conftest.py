@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.transfer import aimd, limiter, patience
 from fixtures.certificates import Certificates, make
 from tests.kit import images
 from tests.kit.transfer import Drive
@@ -49,6 +50,20 @@ def by_manifest(demo_image: Path, tmp_path: Path) -> Drive:
         manifest_hash=FACTS["manifest_md5"],
         destination=None,
     )
+
+
+@pytest.fixture
+def _brief_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for better weather waits a twentieth as long; what it does then is the same."""
+    for module, name in (
+        (patience, "FIRST_PAUSE_S"),
+        (patience, "LONGEST_PAUSE_S"),
+        (patience, "LONGEST_THROTTLED_PAUSE_S"),
+        (aimd, "GAP_S"),
+        (aimd, "LONGEST_GAP_S"),
+        (limiter, "TICK_S"),
+    ):
+        monkeypatch.setattr(module, name, getattr(module, name) / 20)
 
 
 @pytest.fixture

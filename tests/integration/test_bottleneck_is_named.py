@@ -152,6 +152,7 @@ async def test_a_cap_is_named(drive: Drive) -> None:
     assert _named(await ingest(drive, MemoryBlobStore(), cap)) == "cap"
 
 
+@pytest.mark.usefixtures("_brief_pauses")
 async def test_an_outage_is_the_networks(drive: Drive) -> None:
     def lost(call: Call) -> str:
         return "U" if call.number > 20 else "."

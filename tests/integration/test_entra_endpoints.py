@@ -163,13 +163,13 @@ async def test_a_token_that_ended_is_followed_by_another(
     with token_endpoint() as endpoint:
         for variable, value in _environment(way, endpoint, tmp_path).items():
             monkeypatch.setenv(variable, value)
-        endpoint.lives_s = 4
+        endpoint.lives_s = 2
         store = AzureBlobStore.connect(emulator.endpoint, tokens_of(ME))
         try:
             await store.ensure_container(name.container)
             await _put(store, name)
             first = len(endpoint.asked)
-            await asyncio.sleep(6)
+            await asyncio.sleep(3)
             endpoint.lives_s = 3600
             await _put(store, name)
             await _put(store, name)

@@ -190,7 +190,7 @@ async def test_a_disk_that_runs_low_pauses_the_drive_while_its_place_can_still_b
 ) -> None:
     monkeypatch.setattr(room_watch, "LOOK_EVERY_S", 0.01)
     drive.keep_free_bytes = 20 * MIB
-    store = FillsTheDisk(disk, at=5, left_bytes=5 * MIB, pause_s=0.2)
+    store = FillsTheDisk(disk, at=5, left_bytes=5 * MIB, pause_s=0.05)
     told = await ingest(drive, store)
     _is_paused(told, "5 MiB left, and 10 MiB are kept free there")
     done = told.named("progress")[-1]["tally"]["done"][0]

@@ -204,6 +204,7 @@ async def test_a_credential_that_stays_refused_is_told(
     assert WRONG.reveal() not in str(bench.log.lines)
 
 
+@pytest.mark.usefixtures("_brief_pauses")
 async def test_a_throttled_account_slows_a_drive_down_and_fails_no_file(tmp_path: Path) -> None:
     drive = kit.Drive(image=images.unpack("demo", tmp_path), work=tmp_path / "work", give_up_after_s=60)
 

@@ -221,6 +221,7 @@ async def test_progress_never_goes_back_and_stays_below_100_until_the_end(whole:
     assert percents[-1] == 99
 
 
+@pytest.mark.usefixtures("_brief_pauses")
 @pytest.mark.parametrize("letter", ["U", "T", "L", "C"])
 async def test_weather_is_no_files_error(by_manifest: Drive, letter: str) -> None:
     inner = MemoryBlobStore()
@@ -576,6 +577,7 @@ async def test_a_file_that_is_no_volume_is_refused(tmp_path: Path) -> None:
     assert told.last["error"] in ("BitLockerVolumeNotFound", "VolumeNotNtfs")
 
 
+@pytest.mark.usefixtures("_brief_pauses")
 async def test_every_reply_may_be_lost_without_a_false_word(by_manifest: Drive, tmp_path: Path) -> None:
     """For each of the first calls and some later ones: the store acts, and the answer does not arrive."""
     for number in [*range(12), 50, 150, 250]:

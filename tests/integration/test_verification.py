@@ -176,6 +176,7 @@ async def test_fragmented_and_packed_files_are_hashed_in_their_order(
     assert names
 
 
+@pytest.mark.usefixtures("_brief_pauses")
 async def test_a_store_that_fails_at_times_does_not_change_a_hash(whole: Drive) -> None:
     drive, store = asking(whole, content_md5=True, sha256=True), MemoryBlobStore()
     weather = counted(store, lambda call: "LCU"[call.number // 40 % 3] if call.number % 40 == 0 else ".")
@@ -333,6 +334,7 @@ async def test_a_blob_that_is_gone_when_it_is_read_back_has_failed(
     assert (told.last["status"], _counts(told)["failed"]) == ("CompletedWithErrors", 1)
 
 
+@pytest.mark.usefixtures("_brief_pauses")
 @pytest.mark.parametrize("fault", ["U", "L", "T"])
 async def test_weather_while_reading_back_is_no_files_error(whole: Drive, fault: str) -> None:
     store = counted(

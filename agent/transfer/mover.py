@@ -129,6 +129,7 @@ class _Sweep:
         self._room = asyncio.Semaphore(OPEN_ITEMS)
         self._gathered: list[Part] = []
         self._gathered_bytes = 0
+        self._has_asked = False
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group, aclosing(self._requests(group)) as requests:
@@ -266,6 +267,10 @@ class _Sweep:
 
     async def _send_all(self, group: asyncio.TaskGroup, loads: list[Load]) -> None:
         """What was read by one request. Many small files go together, all else by itself."""
+        if loads and loads[0].work.is_plain and not self._has_asked:
+            # What becomes of the first one tells whether the others may go together.
+            self._has_asked = True
+            await asyncio.wait([await self._send(group, loads.pop(0))])
         together: list[Load] = []
         if self._is_together():
             together = [load for load in loads if load.work.is_plain]
@@ -280,12 +285,11 @@ class _Sweep:
                 if load.work.item.seq not in gone:
                     await self._send(group, load)
 
-    async def _send(self, group: asyncio.TaskGroup, load: Load) -> None:
+    async def _send(self, group: asyncio.TaskGroup, load: Load) -> asyncio.Task[None]:
         if load.work.is_whole:
             await self._room.acquire()
-            group.create_task(self._whole(load.work, load.piece, load.cargo))
-        else:
-            group.create_task(self.carrier.piece(*load))
+            return group.create_task(self._whole(load.work, load.piece, load.cargo))
+        return group.create_task(self.carrier.piece(*load))
 
     def _is_together(self) -> bool:
         return self._mover.recognition.is_unlikely and not self._stop.is_set()

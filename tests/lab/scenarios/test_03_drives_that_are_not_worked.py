@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.lab.drive import Medium
 from tests.lab.scenarios.conftest import Stage
+from tests.lab.scene import SLOW
 from tests.lab.scene_drives import Cargo
 from tests.lab.scene_station import A, B
 
@@ -60,6 +61,25 @@ def test_two_drives_that_tell_one_serial_are_both_left_alone(stage: Stage, small
         first.eject()
         assert scene.finished(twin).fields["bay"] == "3"
         scene.check_completed(twin, small)
+
+
+def test_a_twin_that_comes_while_its_drive_is_worked_is_told_of_and_left_alone(
+    stage: Stage, long: Cargo
+) -> None:
+    with stage.scene("late-twin", {1: Medium(long.image, bytes_per_s=SLOW), 3: Medium(long.image)}) as scene:
+        first, twin = scene.machine.bay(1), scene.machine.bay(3)
+        scene.file(first, long.key)
+        first.insert()
+        scene.wait_for_blocks(1)
+        scene.act(twin.insert)
+        alone = scene.wait("drive.left_alone", bay="3").fields
+        assert alone["error"] == "SerialConflict"
+        assert not scene.lines("drive.finished")
+        first.throttle(0)
+        assert scene.finished(first).fields["bay"] == "1"
+        assert len(scene.lines("drive.begin")) == 1
+        scene.check_sent_once()
+        scene.check_completed(first, long)
 
 
 def test_a_drive_of_a_draft_waits_until_it_is_shipped_and_one_that_is_done_stays_done(

@@ -12,6 +12,7 @@ import click
 from agent.cli.screen import going, size, weather
 from agent.model.printable import printable
 from agent.transfer.events import read_going, read_tally
+from agent.volume.manner import USUAL
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -82,6 +83,8 @@ class Watching:
     def _opened(self, event: Mapping[str, Any]) -> None:
         self._line(f"opened: {event['choice']}; {event['protection']}; volume {event['volume']}")
         self._line(f"reader: {event['confinement']}")
+        if event.get("reading") not in (None, USUAL.sentence):
+            self._line(f"the drive is failing: {event['reading']}")
         for state in ("dirty", "hibernated"):
             if event[state]:
                 self._line(f"warning: {_STATES[state]}")

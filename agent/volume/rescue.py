@@ -349,7 +349,8 @@ class RescueSource:
     def _reason(self, piece: Stretch) -> str:
         match piece.state:
             case State.BAD_SECTOR:
-                return f"bad sector, tried {self._budget.sector_tries} times"
+                tries = self._budget.sector_tries
+                return f"bad sector, tried {'once' if tries == 1 else f'{tries} times'}"
             case State.NON_SCRAPED:
                 return self._spending.refusal(piece.start, anew=True) or USED_UP
             case _:

@@ -15,6 +15,7 @@ import pytest
 from agent.catalog import Catalog, open_catalog
 from agent.config import Settings, StoreSettings, TransferSettings
 from agent.devices.fake import FakeSource
+from agent.devices.health import Health, Verdict
 from agent.devices.source import Device
 from agent.model.codes import Disposition
 from agent.model.identity import JobName, SerialNumber
@@ -28,6 +29,9 @@ from agent.station.places import journal_of
 from agent.station.station import Station
 from agent.transfer import room as room_module
 from agent.transfer.pair import Pair
+from agent.volume.block import BytesSource
+from agent.volume.manner import GENTLY
+from agent.volume.ntfs import NtfsVolume
 from tests.kit import images
 from tests.kit.log import KeptLog
 
@@ -350,3 +354,35 @@ async def test_a_source_that_stumbles_does_not_end_the_station(bench: Bench) -> 
     assert Path(__file__).name in crash["at"]
     (lost,) = bench.log.named("events.lost")
     assert lost["next"]
+
+
+class _Ill(FakeSource):
+    """Its drives say of themselves that they are failing."""
+
+    async def health(self, device: Device) -> Health | None:
+        return Health(Verdict.FAILING, ("8 sectors wait to be read or replaced",))
+
+
+async def test_a_failing_drive_is_read_gently_by_a_real_reader_and_what_can_be_read_arrives(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.source = _Ill()
+    await bench.file_job("S1")
+    size = bench.image.stat().st_size
+    entry = NtfsVolume.open(BytesSource(bench.image.read_bytes())).find("\\session-1\\video\\harbour.mp4")
+    assert entry is not None
+    hole = entry.streams[0].extents[0][0]
+    assert hole is not None
+    mapfile = tmp_path / "drive.map"
+    mapfile.write_text(
+        f"0x0 +\n0x0 0x{hole:x} +\n0x{hole:x} 0x1000 -\n0x{hole + 4096:x} 0x{size - hole - 4096:x} +\n"
+    )
+    async with bench.running():
+        bench.source.plug("3", bench.image, "S1", mapfile=mapfile)
+        drive = await bench.until(_is(DriveState.COMPLETED_MORE_INFO), "S1")
+    assert (drive.tally.failed.files, drive.tally.done.files) == (1, EXPECTED_FILES - 1)
+    (line,) = bench.log.named("drive.gently")
+    assert "8 sectors wait to be read or replaced; it is read gently" in line["detail"]
+    assert bench.log.named("opened")[0]["reading"] == GENTLY.sentence
+    told = [event.what for event in await bench.catalog.history(JOB)]
+    assert told.index("drive.gently") < told.index("drive.finish_with_findings")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 
 import click
 
@@ -40,7 +41,8 @@ def run(context: Context, as_json: bool) -> None:
 async def _run(context: Context, as_json: bool) -> None:
     settings = context.settings
     log = open_log(as_json=as_json)
-    async with context.catalog() as catalog:
+    async with context.catalog() as books:
+        catalog = books.seen_from(f"station on {platform.node()}")
         source, notifier = configured_source(settings), Notifier.of(os.environ)
         view = View()
         station = Station(catalog, source, settings, log, reload=context.reload, notifier=notifier, view=view)

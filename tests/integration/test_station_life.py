@@ -1,4 +1,4 @@
-"""The station and the life cycle: clocks run out while it works, and it tells of drives that nobody awaits."""
+"""The station and the life cycle: clocks run out while it works, and drives nobody awaits are told of."""
 
 from __future__ import annotations
 

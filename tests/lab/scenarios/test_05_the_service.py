@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.lab.scenarios.conftest import Stage
+from tests.lab.scene import WITHIN_S
 from tests.lab.scene_journal import UNIT
 
 MOST_EXPOSED = 2.0

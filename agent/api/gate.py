@@ -54,24 +54,27 @@ class Gate:
         if host == UNIX and self._socket_role is not None:
             return Caller(_user(number), self._socket_role, f"api {UNIX}")
         address = f"{UNIX} {_user(number)}" if host == UNIX else host
-        if wait := self._failures.wait_s(address):
-            told = f"too many requests without a valid token; try again in {wait} s"
-            raise ArmError(429, "TooManyRequests", told, headers={"Retry-After": str(wait)})
         text = _bearer(Headers(scope=scope))
         token = await asyncio.to_thread(self._tokens.find, text) if text else None
         if token is None:
-            await self._refuse(address, "no token" if not text else "a token that is not valid")
-            raise ArmError(
-                401,
-                "AuthenticationFailed",
-                "a valid bearer token is needed: Authorization: Bearer TOKEN (ingest-agent api token create)",
-                headers={"WWW-Authenticate": 'Bearer realm="drive-ingest-agent"'},
-            )
+            raise await self._refusal(address, "no token" if not text else "a token that is not valid")
         return Caller(token.name, token.role, f"api {address}")
 
-    async def _refuse(self, address: str, why: str) -> None:
-        if not self._failures.add(address):
-            return
+    async def _refusal(self, address: str, why: str) -> ArmError:
+        """Others at the same address, as behind one proxy, are not locked out: their tokens are good."""
+        if wait := self._failures.wait_s(address):
+            told = f"too many requests without a valid token; try again in {wait} s"
+            return ArmError(429, "TooManyRequests", told, headers={"Retry-After": str(wait)})
+        if self._failures.add(address):
+            await self._record(address, why)
+        return ArmError(
+            401,
+            "AuthenticationFailed",
+            "a valid bearer token is needed: Authorization: Bearer TOKEN (ingest-agent api token create)",
+            headers={"WWW-Authenticate": 'Bearer realm="drive-ingest-agent"'},
+        )
+
+    async def _record(self, address: str, why: str) -> None:
         self._log.warning("api.refused", peer=address, why=why)
         try:
             await self._catalog.seen_from(f"api {address}").record_event(

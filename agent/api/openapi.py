@@ -154,19 +154,24 @@ def _ref(name: str) -> Schema:
 
 
 def _text(at_most: int = 256) -> Schema:
-    return {"type": "string", "maxLength": at_most}
+    """One line: without control characters."""
+    return {"type": "string", "maxLength": at_most, "pattern": "^[^\\u0000-\\u001f\\u007f]*$"}
 
 
 def _object(properties: Schema, required: Sequence[str] = ()) -> Schema:
-    schema: Schema = {"type": "object", "properties": properties}
+    """What is not required may be null: then it is as if it were not there."""
+    shown = {name: one if name in required else _or_null(one) for name, one in properties.items()}
+    schema: Schema = {"type": "object", "properties": shown}
     return schema | {"required": list(required)} if required else schema
 
 
+def _or_null(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
 def _texts(*names: str, required: Sequence[str] = ()) -> Schema:
-    schema = _object({name: _text() for name in names}, required)
-    for name in required:
-        schema["properties"][name] = {**_text(), "minLength": 1}
-    return schema
+    filled = {**_text(), "pattern": r"^[^\u0000-\u001f\u007f\s][^\u0000-\u001f\u007f]*$"}
+    return _object({name: filled if name in required else _text() for name in names}, required)
 
 
 def _several(schema: Schema, at_most: int | None = None) -> Schema:
@@ -253,7 +258,7 @@ def _schemas() -> dict[str, Any]:
                 "returnPackage": _ref("Package"),
             }
         ),
-        "Tags": {"type": "object", "maxProperties": 50, "additionalProperties": _text()},
+        "Tags": {"type": "object", "maxProperties": 50, "additionalProperties": _or_null(_text())},
         "JobIn": _job_in(),
         "JobUpdate": _job_update(),
         "JobResponse": _job(),
@@ -290,7 +295,7 @@ def _error() -> Schema:
 
 def _package() -> Schema:
     package = _texts("carrierName", "trackingNumber", "shipDate", required=("carrierName", "trackingNumber"))
-    package["properties"]["driveCount"] = {"type": "integer", "minimum": 0, "maximum": 10_000}
+    package["properties"]["driveCount"] = _or_null({"type": "integer", "minimum": 0, "maximum": 10_000})
     return package
 
 
@@ -346,7 +351,7 @@ def _job_in() -> Schema:
             "logLevel": {"enum": list(LogLevel)},
             "backupDriveManifest": {"type": "boolean"},
             "state": {"enum": ["", "Creating", "Shipping"]},
-            "driveList": _several(_ref("DriveIn"), 10),
+            "driveList": {**_several(_ref("DriveIn"), 10), "minItems": 1},
             "encryptionKey": _object({"kekType": {"enum": ["MicrosoftManaged"]}}),
             "destination": _text(1024),
             "disposition": {"enum": ["no-overwrite", "overwrite", "rename"]},
@@ -366,7 +371,7 @@ def _job_update() -> Schema:
             "deliveryPackage": _ref("Package"),
             "logLevel": {"enum": list(LogLevel)},
             "backupDriveManifest": {"type": "boolean"},
-            "driveList": _several(_ref("DriveIn"), 10),
+            "driveList": {**_several(_ref("DriveIn"), 10), "minItems": 1},
         }
     )
 

@@ -68,9 +68,11 @@ class Fields:
         value = self._values.get(key)
         if value is None:
             return None
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= at_most:
+        # To JSON 3.0 is the whole number 3.
+        is_whole = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= at_most
+        if not is_whole or value != int(value):
             raise MalformedInput(f"{self.path(key)}: is no whole number from 0 to {at_most}")
-        return value
+        return int(value)
 
     def texts(self, key: str, at_most: int) -> dict[str, str] | None:
         """An object of strings, as tags are; None when it is absent or null."""

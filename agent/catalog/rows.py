@@ -12,9 +12,10 @@ from sqlalchemy import Row
 from agent.errors import MalformedInput, StateUnusable
 from agent.model.blobs import AccessTier
 from agent.model.codes import Disposition, LogLevel
+from agent.model.destination import Destination
 from agent.model.going import Going
 from agent.model.identity import ContainerName, JobName, SerialNumber
-from agent.model.job import Destination, Drive, Job
+from agent.model.job import Drive, Job
 from agent.model.papers import Papers
 from agent.model.states import DriveState, JobState
 from agent.model.tally import Count, Tally

@@ -17,8 +17,9 @@ from agent.errors import MalformedInput
 from agent.formats.jobrequest import job_to_json, read_job_request
 from agent.model.blobs import AccessTier
 from agent.model.codes import Disposition, LogLevel
+from agent.model.destination import Destination
 from agent.model.identity import ContainerName, JobName, SerialNumber
-from agent.model.job import Destination, DriveSpec, Job, JobSpec
+from agent.model.job import DriveSpec, Job, JobSpec
 from agent.model.keys import type_names
 from agent.model.treatment import AS_USUAL, Treatment
 from agent.model.verification import Verification

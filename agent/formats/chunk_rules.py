@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from agent.formats.manifest_values import Chunk
-from agent.formats.sax import Violation
+from agent.formats.violation import Violation
 from agent.model.codes import BlobType
 
 MAX_CHUNK_BYTES = 4 << 20

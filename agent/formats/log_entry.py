@@ -9,7 +9,7 @@ from agent.formats.chunk_rules import MAX_PAGE_RANGES
 from agent.formats.log_values import Generation, LogEntry
 from agent.formats.manifest_values import HashedPath
 from agent.formats.records import BlobRecord, ChunkRecord, SideFileRecord
-from agent.formats.sax import Violation
+from agent.formats.violation import Violation
 from agent.model.codes import (
     BlobStatus,
     BlobType,

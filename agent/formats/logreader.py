@@ -13,8 +13,9 @@ from agent.errors import MalformedInput
 from agent.formats import carry, scalars
 from agent.formats.log_entry import G1_TEXTS, SIDE_FILES, EntryBuilder
 from agent.formats.log_values import Generation, LogEntry, LogSummary
-from agent.formats.sax import PushXml, Violation
+from agent.formats.sax import PushXml
 from agent.formats.verified_text import from_text
+from agent.formats.violation import Violation
 
 __all__ = ["Generation", "LogEntry", "LogReader", "LogSummary", "read_log"]
 

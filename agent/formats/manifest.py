@@ -19,7 +19,8 @@ from agent.formats.manifest_values import (
     ManifestBlob,
     ManifestHeader,
 )
-from agent.formats.sax import PushXml, Violation, clip
+from agent.formats.sax import PushXml
+from agent.formats.violation import Violation, clip
 from agent.model.identity import SerialNumber
 from agent.model.secrets import Secret
 

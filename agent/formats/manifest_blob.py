@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from agent.formats import scalars
 from agent.formats.chunk_rules import BlockList, ChunkList, PageRangeList
 from agent.formats.manifest_values import Chunk, HashedPath, ManifestBlob
-from agent.formats.sax import Violation, clip
+from agent.formats.violation import Violation, clip
 from agent.model.codes import BlobType, Disposition
 
 _SNAPSHOT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)?\Z", re.ASCII)

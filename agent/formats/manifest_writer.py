@@ -12,7 +12,7 @@ from agent.errors import ManifestFormatInvalid
 from agent.formats import scalars
 from agent.formats.manifest import ManifestParser
 from agent.formats.manifest_values import Chunk, CredentialKind, HashedPath, ManifestBlob, ManifestHeader
-from agent.formats.sax import clip
+from agent.formats.violation import clip
 from agent.model.codes import BlobType, Disposition
 
 _LISTS = {BlobType.BLOCK: ("BlockList", "Block"), BlobType.PAGE: ("PageRangeList", "PageRange")}

@@ -12,14 +12,10 @@ from typing import Any, Protocol
 from lxml import etree
 
 from agent.errors import IngestError
+from agent.formats.violation import Violation, clip
 
 MAX_DEPTH = 32
 MAX_TEXT_CHARS = 65_536
-_SHOWN_CHARS = 80
-
-
-class Violation(Exception):
-    """A rule of the format is broken; ``PushXml`` adds line and element and raises the caller's error."""
 
 
 class Handler(Protocol):
@@ -43,11 +39,6 @@ class Handler(Protocol):
     def end(self, parent: str, tag: str, text: str) -> None:
         """It ended; ``text`` is what it holds after its last child, at most MAX_TEXT_CHARS."""
         ...
-
-
-def clip(text: str, chars: int = _SHOWN_CHARS) -> str:
-    """Text of the drive, quoted on one line and cut to a length fit for a message."""
-    return repr(text if len(text) <= chars else text[:chars] + "...")
 
 
 class _Target:

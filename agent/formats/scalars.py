@@ -7,7 +7,7 @@ import binascii
 import re
 from collections.abc import Mapping
 
-from agent.formats.sax import Violation, clip
+from agent.formats.violation import Violation, clip
 
 _WHOLE = re.compile(r"[0-9]{1,19}\Z", re.ASCII)
 _MD5_HEX = re.compile(r"[0-9A-Fa-f]{32}\Z", re.ASCII)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from agent.errors import MalformedInput
-from agent.model.blobs import BlobName
 from agent.model.codes import Disposition, LogLevel
+from agent.model.destination import Destination
 from agent.model.going import NOT_GOING, Going
 from agent.model.identity import ContainerName, JobName, SerialNumber
 from agent.model.keys import Credential
@@ -20,28 +20,6 @@ from agent.model.verification import NONE_VERIFIED, Depth, VerifiedCounts
 
 MAX_DRIVES = 10
 DEFAULT_DIAGNOSTICS = ContainerName("waimportexport")
-
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """Where a drive without a manifest goes: ``container/prefix`` + the encoded path of each file."""
-
-    container: ContainerName
-    prefix: str = ""
-
-    @classmethod
-    def parse(cls, text: str) -> Destination:
-        """``container`` or ``container/prefix/``; raises MalformedInput."""
-        container, _, prefix = text.partition("/")
-        parsed = cls(ContainerName.parse(container), prefix)
-        if prefix:
-            BlobName.of(parsed.container, prefix.rstrip("/") or prefix)
-        if parsed.container.text == "$root":
-            raise MalformedInput("a whole volume cannot go to $root, whose blobs have no folders")
-        return parsed
-
-    def __str__(self) -> str:
-        return f"{self.container}/{self.prefix}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,9 @@ from agent.station.storekey import StoreKey
 from agent.station.toldlog import told_fields
 from agent.telemetry import Log
 from agent.transfer.board import Board
-from agent.transfer.orders import ReaderOrder, StoreOrder, UploadOrder
+from agent.transfer.orders import StoreOrder, UploadOrder
 from agent.transfer.pair import Pair
+from agent.transfer.reader_order import ReaderOrder
 
 Watcher = Callable[[Mapping[str, Any]], None]
 """Told every event of the uploader, and what the station does about them, for a screen."""

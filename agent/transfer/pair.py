@@ -23,7 +23,8 @@ from typing import Any
 from agent.errors import StateUnusable, WorkerLost
 from agent.model.secrets import Secret
 from agent.transfer.endings import ending
-from agent.transfer.orders import ReaderOrder, UploadOrder
+from agent.transfer.orders import UploadOrder
+from agent.transfer.reader_order import ReaderOrder
 from agent.transfer.ring import Ring
 
 STOP_TIMEOUT_S = 60.0

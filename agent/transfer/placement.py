@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from agent.errors import WorkerLost
 from agent.model.blobs import MAX_NAME_CHARS, illegal
 from agent.model.codes import BlobStatus, BlobType, Disposition, DispositionStatus
-from agent.model.job import Destination
+from agent.model.destination import Destination
 from agent.model.naming import encode, encode_all
 from agent.transfer.items import NO_FACTS, FileFacts, Item, ItemState, Outcome
 from agent.transfer.journal import Journal

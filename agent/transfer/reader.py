@@ -33,7 +33,7 @@ from agent.transfer.confined import WatchedChannel, confine
 from agent.transfer.endings import last_words
 from agent.transfer.frames import BadFrame, BlockingChannel, Message
 from agent.transfer.listing import Batch, parts_of, rows_of
-from agent.transfer.orders import ReaderOrder
+from agent.transfer.reader_order import ReaderOrder
 from agent.transfer.ring import Ring
 from agent.transfer.sandbox import NOT_CONFINED, Confinement
 from agent.volume.block import BlockSource

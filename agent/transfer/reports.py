@@ -17,7 +17,6 @@ from agent.errors import StateUnusable
 from agent.formats.drivelog import DriveLogWriter, LogKind
 from agent.formats.lognames import ReportKind, log_blob_name
 from agent.formats.manifest_values import HashedPath
-from agent.formats.manifest_writer import redact
 from agent.formats.records import BlobRecord, ChunkRecord, SideFileRecord
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.codes import BlobType, ChunkStatus, DispositionStatus, DriveStatus, SideFileStatus
@@ -74,6 +73,7 @@ class Reporter:
 
     def manifest(self, source: Path) -> Report:
         """The drive manifest without its credential."""
+        from agent.formats.manifest_writer import redact  # brings a parser along
 
         def write(file: BinaryIO) -> None:
             with source.open("rb") as original:

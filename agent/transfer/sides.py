@@ -20,8 +20,6 @@ from agent.formats.sidefiles import (
     attributes,
     merge_metadata,
     merge_properties,
-    read_metadata,
-    read_properties,
 )
 from agent.model.blobs import BlobAttributes
 from agent.model.codes import BlobType, SideFileStatus
@@ -74,6 +72,8 @@ async def _read(link: ReaderLink, row: SideRow) -> tuple[SideFileStatus, dict[st
 
 
 def _parse(row: SideRow, data: bytes) -> tuple[SideFileStatus, dict[str, str] | None]:
+    from agent.formats.sidefile_reader import read_metadata, read_properties  # brings a parser along
+
     file = HashedPath(row.path, row.md5)
     said = read_metadata(file, data) if row.kind == "metadata" else read_properties(file, data)
     if isinstance(said, SideFileTrouble):

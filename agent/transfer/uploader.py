@@ -208,7 +208,10 @@ class Uploader:
                 upload_streams=order.upload_streams,
             )
             return
-        taker = inventory.ManifestInventory(self._link, journal, order.serial, self._counting)
+        # Here, for it brings a parser of XML along, which most drives do not need.
+        from agent.transfer.manifest_inventory import ManifestInventory
+
+        taker = ManifestInventory(self._link, journal, order.serial, self._counting)
         copy_to = self._manifest_copy if order.backup_manifest else None
         for warning in await taker.take(order.manifest_file, order.manifest_hash, copy_to):
             self._tell("manifest.warning", detail=warning)

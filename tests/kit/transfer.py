@@ -24,8 +24,9 @@ from agent.model.keys import Credential
 from agent.model.treatment import AS_USUAL, Treatment
 from agent.transfer.frames import BlockingChannel
 from agent.transfer.link import ReaderLink
-from agent.transfer.orders import ReaderOrder, StoreOrder, UploadOrder
+from agent.transfer.orders import StoreOrder, UploadOrder
 from agent.transfer.reader import Reader, serve
+from agent.transfer.reader_order import ReaderOrder
 from agent.transfer.ring import Ring
 from agent.transfer.slots import SlotPool
 from agent.transfer.uploader import Uploader

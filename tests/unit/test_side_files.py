@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 
 from agent.formats.manifest import HashedPath
+from agent.formats.sidefile_reader import read_metadata, read_properties
 from agent.formats.sidefiles import (
     SideFileTrouble,
     SideProperties,
     attributes,
     merge_metadata,
     merge_properties,
-    read_metadata,
-    read_properties,
 )
 from agent.model.codes import SideFileStatus
 

@@ -24,7 +24,8 @@ from agent.station import attempt as attempt_module
 from agent.station.pauses import standing
 from agent.station.turns import Turns
 from agent.station.visit import GONE_WITHIN_S, Visit
-from agent.transfer.orders import ReaderOrder, UploadOrder
+from agent.transfer.orders import UploadOrder
+from agent.transfer.reader_order import ReaderOrder
 from tests.kit.jumping import JumpingClock
 from tests.kit.log import KeptLog
 

@@ -6,7 +6,7 @@ _SHOWN_CHARS = 80
 
 
 class Violation(Exception):
-    """A rule of the format is broken; ``agent.formats.sax`` adds line and element and raises the caller's error."""
+    """A rule of the format is broken; who reads adds line and element and raises the caller's error."""
 
 
 def clip(text: str, chars: int = _SHOWN_CHARS) -> str:

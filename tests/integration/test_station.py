@@ -5,26 +5,25 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent.catalog import Catalog, open_catalog
+from agent.catalog import open_catalog
 from agent.config import Settings, StoreSettings, TransferSettings
 from agent.devices.fake import FakeSource
 from agent.devices.health import Health, Verdict
 from agent.devices.source import Device
-from agent.model.codes import Disposition
-from agent.model.identity import JobName, SerialNumber
-from agent.model.job import Destination, Drive, DriveSpec, JobSpec
+from agent.model.identity import SerialNumber
+from agent.model.job import Drive
 from agent.model.states import DriveEvent, DriveState, JobState
 from agent.station import attempt as attempt_module
 from agent.station import retries as retries_module
 from agent.station import station as station_module
 from agent.station import visit as visit_module
+from agent.station.pauses import standing
 from agent.station.places import journal_of
 from agent.station.station import Station
 from agent.transfer import room as room_module
@@ -33,57 +32,8 @@ from agent.volume.block import BytesSource
 from agent.volume.manner import GENTLY
 from agent.volume.ntfs import NtfsVolume
 from tests.kit import images
+from tests.kit.bench import EXPECTED_FILES, JOB, WAIT_S, Bench
 from tests.kit.log import KeptLog
-
-WAIT_S = 240
-JOB = JobName.parse("box")
-
-
-@dataclass
-class Bench:
-    catalog: Catalog
-    source: FakeSource
-    log: KeptLog
-    settings: Settings
-    image: Path
-
-    async def file_job(self, *serials: str, name: str = "box", ship: bool = True) -> None:
-        """A job for plain drives that go to a container of the job's name."""
-        spec = JobSpec(
-            name=JobName.parse(name),
-            drives=tuple(DriveSpec(SerialNumber.parse(serial), None) for serial in serials),
-            destination=Destination.parse(f"{name}-data"),
-            disposition=Disposition.RENAME,
-            allow_unencrypted=True,
-        )
-        await self.catalog.create_job(spec, ship=ship, who="test")
-
-    async def drive(self, serial: str, job: JobName = JOB) -> Drive:
-        return (await self.catalog.job(job)).drive(SerialNumber.parse(serial))
-
-    async def until(self, what: Callable[[Drive], bool], serial: str) -> Drive:
-        """Wait for a condition on the drive of the job."""
-        async with asyncio.timeout(WAIT_S):
-            while not what(drive := await self.drive(serial)):  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-        return drive
-
-    async def until_logged(self, event: str, count: int = 1) -> None:
-        async with asyncio.timeout(WAIT_S):
-            while len(self.log.named(event)) < count:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[Station]:
-        """The daemon, and its orderly end."""
-        station = Station(self.catalog, self.source, self.settings, self.log)
-        task = asyncio.create_task(station.run())
-        try:
-            yield station
-        finally:
-            station.stop()
-            async with asyncio.timeout(WAIT_S):
-                await task
 
 
 @pytest.fixture(autouse=True)
@@ -106,14 +56,6 @@ def _is(state: DriveState) -> Callable[[Drive], bool]:
     return lambda drive: drive.state is state
 
 
-def _stored(bench: Bench, job: str = "box") -> int:
-    root = Path(bench.settings.store.address) / f"{job}-data"
-    return sum(path.is_file() for path in root.rglob("*"))
-
-
-EXPECTED_FILES = sum(not path.startswith("System Volume") for path in images.hashes("demo"))
-
-
 async def test_a_plugged_drive_is_worked_to_the_end(bench: Bench) -> None:
     await bench.file_job("S1")
     async with bench.running():
@@ -122,7 +64,7 @@ async def test_a_plugged_drive_is_worked_to_the_end(bench: Bench) -> None:
     assert drive.percent_complete == 100
     assert drive.tally.balances
     assert (await bench.catalog.job(JOB)).state is JobState.PACKAGING
-    assert _stored(bench) == EXPECTED_FILES
+    assert bench.stored() == EXPECTED_FILES
     moves = [event.what for event in await bench.catalog.history(JOB)]
     assert [what for what in moves if what.startswith("drive.")] == [
         "drive.arrive",
@@ -190,7 +132,7 @@ async def test_a_drive_pulled_and_plugged_into_another_bay_goes_on(bench: Bench)
         bench.source.plug("2", bench.image, "S1")
         drive = await bench.until(_is(DriveState.COMPLETED), "S1")
     assert drive.tally.done.files == EXPECTED_FILES
-    assert _stored(bench) == EXPECTED_FILES
+    assert bench.stored() == EXPECTED_FILES
     assert {fields["bay"] for fields in bench.log.named("opened")} == {"1", "2"}
 
 
@@ -200,9 +142,14 @@ async def test_a_drained_station_keeps_the_place_and_the_next_one_goes_on(bench:
     async with bench.running():
         await bench.until_logged("opened")
     assert (await bench.drive("S1")).state is DriveState.TRANSFERRING
+    stands = await standing(bench.catalog, JOB, SerialNumber.parse("S1"))
+    assert stands is not None
+    assert stands.what == "drive.stopped"
+    assert stands.detail.endswith("It goes on when the station runs again.")
     async with bench.running():
         await bench.until(_is(DriveState.COMPLETED), "S1")
-    assert _stored(bench) == EXPECTED_FILES
+    assert [event.what for event in await bench.catalog.history(JOB)].count("drive.resumed") == 1
+    assert bench.stored() == EXPECTED_FILES
 
 
 async def test_a_job_cancelled_during_the_copy_ends_its_drive_and_the_books_balance(bench: Bench) -> None:

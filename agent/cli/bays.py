@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from agent.cli.context import Context, console, json_option, pass_context, print_json
 from agent.cli.sources import configured_source
 from agent.devices.rules import bay_rules
+from agent.errors import StateUnusable
+from agent.model.identity import SerialNumber
 from agent.model.printable import printable
+from agent.model.states import DriveState
+
+if TYPE_CHECKING:
+    from agent.catalog import Catalog
+    from agent.config import Settings
 
 
 @click.command()
@@ -18,16 +26,20 @@ from agent.model.printable import printable
 @json_option
 @pass_context
 def bays(context: Context, rules: bool, as_json: bool) -> None:
-    """Tell which bays are configured, and which drives are attached where.
+    """Tell which bays are configured, which drives are attached where, and how they stand.
 
     A drive in a place that no bay is named for is shown with udev's ID_PATH, which can go into [bays]
     as it is. The rules belong into /etc/udev/rules.d/59-drive-ingest-bays.rules.
     """
-    labels = context.settings.bays
+    settings = context.settings
+    labels = settings.bays
     if rules:
         click.echo(bay_rules(labels), nl=False)
         return
-    rows = asyncio.run(_rows(context))
+    rows = asyncio.run(_rows(settings))
+    if (settings.state_dir / "catalog.sqlite").exists():
+        with suppress(StateUnusable):
+            context.with_catalog(lambda catalog: _say_what_they_do(catalog, rows))
     if as_json:
         print_json(rows)
         return
@@ -41,18 +53,37 @@ def bays(context: Context, rules: bool, as_json: bool) -> None:
         out.print(printable("  ".join(str(row[name]) for name in ("bay", "serial", "note") if row[name])))
 
 
-async def _rows(context: Context) -> list[dict[str, Any]]:
-    attached = await configured_source(context.settings).devices()
+async def _say_what_they_do(catalog: Catalog, rows: list[dict[str, Any]]) -> None:
+    """Where the drive in each bay stands; one that the station works is in use to this process."""
+    from agent.station.sentences import sentence_of
+
+    for row in rows:
+        if row["serial"] is None:
+            continue
+        serial = SerialNumber.parse(row["serial"])
+        for job, drive in (await catalog.find_drive(serial))[:1]:
+            if drive.state is DriveState.TRANSFERRING or not row["note"]:
+                events = await catalog.drive_history(serial)
+                said = sentence_of(job, drive, events, is_in_bay=True)
+                row["note"] = f"{drive.state}, {drive.percent_complete} %: {said.line()}"
+                row["since"] = said.since.isoformat() if said.since is not None else None
+
+
+async def _rows(settings: Settings) -> list[dict[str, Any]]:
+    attached = await configured_source(settings).devices()
     rows: list[dict[str, Any]] = [
         {
             "bay": device.bay,
             "serial": device.serial.shown,
             "sizeBytes": device.size_bytes,
             "note": device.hindrance.line() if device.hindrance else "",
+            "since": None,
         }
         for device in attached
     ]
     used = {device.bay for device in attached}
-    empty = [label for label in context.settings.bays.values() if label not in used]
-    rows += [{"bay": label, "serial": None, "sizeBytes": None, "note": "empty"} for label in empty]
+    empty = [label for label in settings.bays.values() if label not in used]
+    rows += [
+        {"bay": label, "serial": None, "sizeBytes": None, "note": "empty", "since": None} for label in empty
+    ]
     return sorted(rows, key=lambda row: str(row["bay"]))

@@ -21,6 +21,7 @@ from agent.model.identity import JobName, SerialNumber
 from agent.model.job import Drive, Job
 from agent.model.states import FINISHED_JOBS, DriveState
 from agent.station.intake import choose
+from agent.station.sentences import sentence_of
 
 Work = Callable[[Catalog, JobName, SerialNumber], Coroutine[Any, Any, Job]]
 
@@ -184,7 +185,7 @@ async def _rows(context: Context, catalog: Catalog) -> list[dict[str, Any]]:
     bays = {device.serial: device.bay for device in attached}
     counts = {serial: sum(device.serial == serial for device in attached) for serial in bays}
     listed = await catalog.list_drives()
-    rows = [_row(job, drive, bays.get(drive.serial)) for job, drive in listed]
+    rows = [await _row(catalog, job, drive, bays.get(drive.serial)) for job, drive in listed]
     seen = {device.serial for device in attached}
     rows += [_missing(image) for image in context.settings.images if image.serial not in seen and image.bay]
     known = {drive.serial for _, drive in listed}
@@ -259,12 +260,16 @@ def _missing(image: ImageSettings) -> dict[str, Any]:
     }
 
 
-def _row(job: Job, drive: Drive, bay: str | None) -> dict[str, Any]:
+async def _row(catalog: Catalog, job: Job, drive: Drive, bay: str | None) -> dict[str, Any]:
+    events = await catalog.drive_history(drive.serial)
+    said = sentence_of(job, drive, events, is_in_bay=bay is not None)
     return {
         "serial": drive.serial.shown,
         "bay": bay,
         "job": str(job.name),
         "state": drive.state,
         "percentComplete": drive.percent_complete,
-        "note": drive.copy_status or "",
+        "copyStatus": drive.copy_status,
+        "note": said.line(),
+        "since": said.since.isoformat() if said.since is not None else None,
     }

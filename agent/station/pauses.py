@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 from agent.catalog.catalog import Catalog
@@ -38,10 +39,13 @@ def told(detail: str, side: Side, name: str, next_step: str) -> str:
 
 async def standing(catalog: Catalog, job: JobName, serial: SerialNumber) -> Event | None:
     """What a drive of a job waits for and since when; None when it does not. Raises StateUnusable."""
-    newest = None
-    for event in await catalog.drive_history(serial):
-        if event.job == job.text and event.what in STANDING | OVER:
-            newest = event
+    events = await catalog.drive_history(serial)
+    return newest_pause([event for event in events if event.job == job.text])
+
+
+def newest_pause(events: Sequence[Event]) -> Event | None:
+    """Of a drive's history, oldest first: the pause that is not over."""
+    newest = next((event for event in reversed(events) if event.what in STANDING | OVER), None)
     return newest if newest is not None and newest.what in STANDING else None
 
 

@@ -1,0 +1,161 @@
+"""Every state that can be seen has its sentence and its next step."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from agent.catalog import Event, open_catalog
+from agent.cli.main import cli
+from agent.devices.hindrance import NEXT_STEPS, SIDES, HindranceKind
+from agent.errors import PolicyError, Side, StoreUnreachable
+from agent.model.going import Going
+from agent.model.identity import JobName, SerialNumber
+from agent.model.job import Destination, Drive, DriveSpec, Job, JobSpec
+from agent.model.states import DriveEvent, DriveState, JobState
+from agent.station.clock import LoopClock
+from agent.station.pauses import OVER, PULLED, STANDING, Pauses, newest_pause, told
+from agent.station.sentences import BY_STATE, sentence_of
+
+AT = datetime(2026, 11, 21, 14, 3, tzinfo=UTC)
+OUTAGE = StoreUnreachable("no answer").line()
+SPEC = JobSpec(
+    JobName.parse("box"),
+    (DriveSpec(SerialNumber.parse("S1"), None),),
+    Destination.parse("data"),
+    allow_unencrypted=True,
+)
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    folder = tmp_path_factory.mktemp("catalog")
+
+    async def make() -> Job:
+        async with open_catalog(folder / "catalog.sqlite", folder / "key") as catalog:
+            return await catalog.create_job(SPEC, ship=True, who="test")
+
+    return asyncio.run(make())
+
+
+def _event(what: str, detail: str = "", job: str = "box") -> Event:
+    return Event(AT, "station", job, "S1", what, detail)
+
+
+def _said(job: Job, state: DriveState, *events: Event, is_in_bay: bool = True, **drive: object) -> str:
+    (plain,) = job.drives
+    made: Drive = replace(plain, state=state, **drive)  # type: ignore[arg-type]
+    return sentence_of(job, made, events, is_in_bay=is_in_bay).line()
+
+
+@pytest.mark.parametrize("state", DriveState)
+@pytest.mark.parametrize("job_state", JobState)
+@pytest.mark.parametrize("is_in_bay", [True, False])
+def test_every_state_says_what_it_is_and_what_to_do(
+    job: Job, state: DriveState, job_state: JobState, is_in_bay: bool
+) -> None:
+    line = _said(replace(job, state=job_state), state, is_in_bay=is_in_bay)
+    sentence, _, next_step = line.partition(". ")
+    assert len(sentence) > 10
+    assert next_step.endswith(".")
+    assert next_step[0].isupper() or next_step[0] == "`"
+
+
+def test_no_two_states_say_the_same(job: Job) -> None:
+    assert len({_said(job, state) for state in DriveState}) == len(DriveState) == len(BY_STATE)
+
+
+def test_whatever_keeps_an_attached_drive_from_being_worked_has_a_side_and_a_next_step() -> None:
+    assert set(NEXT_STEPS) == set(SIDES) == set(HindranceKind)
+    assert all(error.next_step for error in PolicyError.__subclasses__())
+
+
+def test_a_pause_tells_its_reason_since_when_and_what_to_do(job: Job) -> None:
+    line = _said(job, DriveState.TRANSFERRING, _event("drive.begin"), _event("drive.paused", OUTAGE))
+    assert line == (
+        "no answer [network: StoreUnreachable] (since 2026-11-21 14:03 UTC). "
+        "Check endpoint and network (or the folder); run again, and it goes on where it stopped."
+    )
+
+
+def test_a_drive_that_moves_is_not_called_paused(job: Job) -> None:
+    line = _said(job, DriveState.TRANSFERRING, _event("drive.paused", OUTAGE), going=Going(bytes_per_s=1000))
+    assert line == "it is being copied. Nothing to do."
+
+
+@pytest.mark.parametrize("what", sorted(OVER))
+def test_a_pause_is_over_when_something_else_happened(job: Job, what: str) -> None:
+    assert newest_pause([_event("drive.paused", OUTAGE), _event(what)]) is None
+
+
+@pytest.mark.parametrize("what", sorted(STANDING))
+def test_what_is_no_move_ends_no_pause(what: str) -> None:
+    found = newest_pause([_event(what, "why"), _event("drive.smart"), _event("drive.read_only")])
+    assert found is not None
+    assert found.what == what
+
+
+def test_what_happened_in_another_job_is_not_told(job: Job) -> None:
+    other = _event("drive.paused", OUTAGE, job="crate")
+    assert _said(job, DriveState.RECEIVED, other) == "it is here, and waits to begin. Nothing to do."
+
+
+def test_a_fault_tells_its_reason(job: Job) -> None:
+    line = _said(job, DriveState.FAULTED, _event("drive.fault", "the uploader process ended: SIGKILL"))
+    assert line.startswith("the uploader process ended: SIGKILL (since 2026-11-21 14:03 UTC). Mend the cause")
+
+
+def test_a_store_that_is_waited_for_is_told(job: Job) -> None:
+    line = _said(job, DriveState.TRANSFERRING, copy_status="waiting: no answer")
+    assert line == "it is being copied, and waits for the store (no answer). Nothing to do."
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., str]:
+    image = tmp_path / "drive.img"
+    image.write_bytes(bytes(4096))
+    (tmp_path / "agent.toml").write_text(
+        f'state_dir = "{tmp_path}/state"\n[[image]]\npath = "{image}"\nserial = "S1"\nbay = "3"\n'
+    )
+
+    def command(*arguments: str) -> str:
+        done = CliRunner().invoke(cli, ["--config", str(tmp_path / "agent.toml"), *arguments])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    return command
+
+
+def test_the_lists_of_drives_and_bays_show_a_pause_with_its_reason_and_time(
+    run: Callable[..., str], tmp_path: Path
+) -> None:
+    async def pause() -> None:
+        folder = tmp_path / "state"
+        async with open_catalog(folder / "catalog.sqlite", folder / "catalog.key") as catalog:
+            job, serial = SPEC.name, SPEC.drives[0].serial
+            await catalog.create_job(SPEC, ship=True, who="test")
+            for event in (DriveEvent.ARRIVE, DriveEvent.BEGIN):
+                await catalog.move_drive(job, serial, event, who="test")
+            pauses = Pauses(catalog, job, serial, LoopClock())
+            detail = told("the drive was pulled from bay 3", Side.DRIVE, "Pulled", "Put it into any bay.")
+            await pauses.begin(PULLED, detail)
+
+    assert "3  S1" in run("bays")
+    asyncio.run(pause())
+    (row,) = json.loads(run("drive", "list", "--json"))["value"]
+    assert row["note"].startswith("the drive was pulled from bay 3 [drive: Pulled] (since 20")
+    assert row["note"].endswith(" UTC). Put it into any bay.")
+    since = datetime.fromisoformat(row["since"])
+    assert abs((datetime.now(UTC) - since).total_seconds()) < 3600
+    (bay,) = json.loads(run("bays", "--json"))
+    assert bay["note"] == f"Transferring, 0 %: {row['note']}"
+    assert bay["since"] == row["since"]
+    assert "was pulled from bay 3" in run("bays")
+    assert "was pulled from bay 3" in " ".join(run("drive", "list").split())

@@ -89,6 +89,11 @@ def is_signature(text: str) -> bool:
     return bool(parse_qs(text.strip().removeprefix("?")).get("sig"))
 
 
+def is_for_one_container(text: str) -> bool:
+    """Whether a credential is a SAS for the blobs of one container; which one, it does not say."""
+    return is_signature(text) and parse_qs(text.strip().removeprefix("?")).get("sr") == ["c"]
+
+
 def expiry_of(text: str) -> datetime | None:
     """Until when a credential holds; None for a key, or where a policy decides. Raises ConfigInvalid."""
     return Signature.parse(text).expires_at if is_signature(text) else None

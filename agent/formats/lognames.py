@@ -6,10 +6,12 @@ that of the job API's published examples. Its time zone is not stated anywhere: 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from agent.model.identity import JobName, SerialNumber
+from agent.model.identity import ContainerName, JobName, SerialNumber
+from agent.model.job import DEFAULT_DIAGNOSTICS
 from agent.model.naming import encode_segment
 
 FOLDER = "waies"
@@ -28,6 +30,27 @@ class ReportKind(StrEnum):
     def suffix(self) -> str:
         """Of the file name."""
         return "txt" if self is ReportKind.MAPFILE else "xml"
+
+
+@dataclass(frozen=True, slots=True)
+class LogPlace:
+    """Where the logs of a job go; ``folder`` is empty, or ends with a slash."""
+
+    container: ContainerName
+    folder: str = ""
+
+
+def log_place(diagnostics: ContainerName, only: ContainerName | None) -> LogPlace:
+    """By the job's ``diagnosticsPath``. ``only`` is the one container that the credential is for, if it is.
+
+    That one has a folder ``waimportexport`` then, and in it one of the name that the job gives. (The
+    source's text leaves ``waimportexport`` out there, its example does not.) A job that names the container
+    itself has its logs at the top of it.
+    """
+    if only is None or diagnostics == only:
+        return LogPlace(diagnostics)
+    folder = f"{DEFAULT_DIAGNOSTICS}/"
+    return LogPlace(only, folder if diagnostics == DEFAULT_DIAGNOSTICS else f"{folder}{diagnostics}/")
 
 
 def log_blob_name(job: JobName, serial: SerialNumber, stamp: datetime, kind: ReportKind) -> str:

@@ -8,10 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from agent.blobs.sas import is_for_one_container
 from agent.catalog.catalog import Catalog
 from agent.config import Settings
 from agent.devices.source import Device, DeviceSource
 from agent.errors import IngestError, StateUnusable, WorkerLost, from_name
+from agent.formats.lognames import log_place
+from agent.model.identity import ContainerName
 from agent.model.job import Job
 from agent.station.caps import CapKeeper
 from agent.station.checkup import Checkup
@@ -167,6 +170,7 @@ class Attempt:
     def _upload_order(self) -> UploadOrder:
         job, settings = self._errand.job, self._settings
         drive = job.drive(self._errand.device.serial)
+        place = log_place(job.diagnostics, self._only_container())
         return UploadOrder(
             job=job.name,
             serial=drive.serial,
@@ -174,7 +178,8 @@ class Attempt:
             manifest_hash=drive.manifest_hash,
             destination=job.destination,
             disposition=job.disposition,
-            diagnostics=job.diagnostics,
+            diagnostics=place.container,
+            log_folder=place.folder,
             log_level=job.log_level,
             backup_manifest=job.backup_manifest,
             upload_streams=job.upload_streams,
@@ -193,6 +198,13 @@ class Attempt:
             treatment=job.treatment,
             gently=self._gently,
         )
+
+    def _only_container(self) -> ContainerName | None:
+        """The one that the store's SAS is for, if it is for one and the job tells which."""
+        key, destination = self._errand.key.current, self._errand.job.destination
+        if key is None or destination is None or not is_for_one_container(key.reveal()):
+            return None
+        return destination.container
 
     def _keep_caps(self) -> None:
         if self._caps is None:

@@ -47,7 +47,8 @@ class UploadOrder:
     ``journal`` is a file and ``spool`` a folder of this drive alone; ``board`` is the station's file of
     shared limits (see ``agent.transfer.board``), None: shared with nobody. ``give_up_after_s`` bounds how
     long an unreachable store is waited for before the transfer pauses. ``reader_pid`` is the process that
-    reads, where it is one. ``gently`` is as in the reader's order. ``keep_free_bytes`` and
+    reads, where it is one. ``log_folder`` in the container ``diagnostics`` is empty, or ends with a slash.
+    ``gently`` is as in the reader's order. ``keep_free_bytes`` and
     ``most_state_bytes`` are of the disk that the journal lies on (see ``agent.transfer.room``).
     """
 
@@ -74,6 +75,7 @@ class UploadOrder:
     most_state_bytes: int | None = None
     reader_pid: int | None = None
     gently: bool = False
+    log_folder: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Holds the store's credential in the clear: for a pipe only."""
@@ -101,6 +103,7 @@ class UploadOrder:
             "most_state_bytes": self.most_state_bytes,
             "reader_pid": self.reader_pid,
             "gently": self.gently,
+            "log_folder": self.log_folder,
         }
 
     @classmethod
@@ -130,4 +133,5 @@ class UploadOrder:
             most_state_bytes=value["most_state_bytes"],
             reader_pid=value["reader_pid"],
             gently=value["gently"],
+            log_folder=value["log_folder"],
         )

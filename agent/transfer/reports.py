@@ -50,11 +50,16 @@ class Reporter:
         spool: Path,
         block_bytes: int,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        folder: str = "",
     ) -> None:
-        """Raises StateUnusable when the spool cannot be made."""
+        """``folder`` in the container is empty, or ends with a slash.
+
+        Raises StateUnusable when the spool cannot be made.
+        """
         self._job, self._serial, self._container, self._spool = job, serial, container, spool
         self._block_bytes = block_bytes
         self._now = now
+        self._folder = folder
         try:
             spool.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
@@ -95,7 +100,7 @@ class Reporter:
 
     def _write(self, kind: ReportKind, write: Callable[[BinaryIO], None]) -> Report:
         name = log_blob_name(self._job, self._serial, self._now(), kind)
-        blob = BlobName.of(self._container, name)
+        blob = BlobName.of(self._container, self._folder + name)
         path = self._spool / blob.path.rpartition("/")[2]
         unfinished = path.with_name(path.name + ".part")
         try:

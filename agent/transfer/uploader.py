@@ -91,7 +91,14 @@ class Uploader:
         self._sender = Sender(store, self._patience, order.connections)
         self._gauge = Gauge(link, store, self._pace, self._patience, order.connections, order.reader_pid)
         self._speed = Speed()
-        self._reporter = Reporter(order.job, order.serial, order.diagnostics, order.spool, order.block_bytes)
+        self._reporter = Reporter(
+            order.job,
+            order.serial,
+            order.diagnostics,
+            order.spool,
+            order.block_bytes,
+            folder=order.log_folder,
+        )
         self._is_resume = order.journal.exists()
         self._journal: Journal | None = None
         self._books: Books | None = None

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from agent.formats.lognames import ReportKind, log_blob_name
-from agent.model.identity import JobName, SerialNumber
+from agent.formats.lognames import LogPlace, ReportKind, log_blob_name, log_place
+from agent.model.identity import ContainerName, JobName, SerialNumber
 
 JOB = JobName.parse("test-bn1-import-cpu100-02")
 STAMP = datetime(2017, 8, 13, 19, 46, 18, 350_999, tzinfo=UTC)
@@ -33,3 +33,20 @@ def test_a_serial_cannot_lead_out_of_the_folder() -> None:
     name = log_blob_name(JOB, SerialNumber.parse("../../A B\\"), STAMP, ReportKind.ERROR)
     assert name.count("/") == 1
     assert "\\" not in name
+
+
+@pytest.mark.parametrize(
+    ("diagnostics", "only", "container", "folder"),
+    [
+        ("waimportexport", None, "waimportexport", ""),
+        ("my-logs", None, "my-logs", ""),
+        ("waimportexport", "one-box", "one-box", "waimportexport/"),
+        ("my-logs", "one-box", "one-box", "waimportexport/my-logs/"),
+        ("one-box", "one-box", "one-box", ""),
+    ],
+)
+def test_logs_go_into_the_one_container_that_a_credential_is_for(
+    diagnostics: str, only: str | None, container: str, folder: str
+) -> None:
+    found = log_place(ContainerName(diagnostics), None if only is None else ContainerName(only))
+    assert found == LogPlace(ContainerName(container), folder)

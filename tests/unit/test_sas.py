@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from agent.blobs.opening import check_store
-from agent.blobs.sas import Signature, expiry_of
+from agent.blobs.sas import Signature, expiry_of, is_for_one_container
 from agent.errors import ConfigInvalid
 from agent.model.secrets import Secret
 
@@ -64,3 +64,18 @@ def test_an_expired_one_is_refused_before_a_drive_is_touched() -> None:
     over = (datetime.now(UTC) - timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     with pytest.raises(ConfigInvalid, match="expired at"):
         check_store("azure", "https://a.blob.example", Secret(f"sr=c&sp=rwc&se={over}&{SIG}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "is_for_one"),
+    [
+        (CONTAINER, True),
+        (f"?sr=c&sp=rwc&{SIG}", True),
+        (f"ss=b&srt=sco&sp=rwc&{SIG}", False),
+        (f"sr=b&{SIG}", False),
+        ("sr=c", False),
+        ("a2V5", False),
+    ],
+)
+def test_a_sas_for_one_container_is_told_from_others(text: str, is_for_one: bool) -> None:
+    assert is_for_one_container(text) is is_for_one

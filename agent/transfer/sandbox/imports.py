@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 
-_ENCODINGS = ("ascii", "latin_1", "utf_8", "utf_8_sig", "utf_16", "utf_16_le", "utf_16_be", "idna")
-_OF_A_PACKAGE = {
-    "numpy": ("numpy.exceptions", "numpy.ma"),  # numpy.unique asks whether its argument is masked
-}
+_ENCODINGS = ("ascii", "latin_1", "utf_8", "utf_8_sig", "utf_16", "utf_16_le", "utf_16_be")
 
 
 def import_late_modules() -> None:
-    """Import now what the packages that are loaded would import later."""
+    """Import now what the standard library would import later."""
     for encoding in _ENCODINGS:
         import_module(f"encodings.{encoding}")
-    for package, modules in _OF_A_PACKAGE.items():
-        if package in sys.modules:
-            for module in modules:
-                import_module(module)

@@ -76,8 +76,8 @@ class Continuations:
 
     def _lost(self, pairs: NDArray[np.uint64]) -> Iterator[DamagedRecord]:
         # Each base is looked at once, in the order in which they lie: its extensions are often many.
-        unique: list[int] = np.unique(pairs[:, 1]).tolist()
-        lost = {base: self._why(base) for base in sorted(unique, key=lambda base: base & RECORD_MASK)}
+        bases = sorted(set(pairs[:, 1].tolist()), key=lambda base: base & RECORD_MASK)
+        lost = {base: self._why(base) for base in bases}
         for number, base in pairs.tolist():
             why = lost[base]
             if why is not None:

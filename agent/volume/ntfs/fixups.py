@@ -58,7 +58,7 @@ def apply_fixups(block: bytearray, record_size: int, signature: int) -> NDArray[
     fits &= places + 2 * (strides + 1) <= STRIDE_BYTES - 2
     verdicts = np.where(signed, np.where(fits, Verdict.SOUND, Verdict.BAD_ARRAY), Verdict.NO_SIGNATURE)
     verdicts = verdicts.astype(np.uint8)
-    for place in np.unique(places[verdicts == Verdict.SOUND]):
+    for place in np.flatnonzero(np.bincount(places[verdicts == Verdict.SOUND])):
         rows = np.flatnonzero((verdicts == Verdict.SOUND) & (places == place))
         verdicts[rows[_restore(words, rows, int(place) // 2, strides)]] = Verdict.TORN
     return verdicts

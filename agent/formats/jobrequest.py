@@ -18,10 +18,10 @@ from agent.errors import MalformedInput
 from agent.formats.json_fields import Fields, load_object
 from agent.model.blobs import AccessTier
 from agent.model.codes import Disposition, LogLevel
-from agent.model.destination import Destination
+from agent.model.destination import DEFAULT_DIAGNOSTICS, Destination
 from agent.model.going import Going
 from agent.model.identity import ContainerName, JobName, SerialNumber
-from agent.model.job import DEFAULT_DIAGNOSTICS, MAX_DRIVES, Drive, DriveSpec, Job, JobSpec
+from agent.model.job import MAX_DRIVES, Drive, DriveSpec, Job, JobSpec
 from agent.model.keys import Credential, RecoveryPassword, parse_credential
 from agent.model.states import DriveState, JobState
 from agent.model.tally import Count

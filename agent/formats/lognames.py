@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from agent.model.destination import DEFAULT_DIAGNOSTICS
 from agent.model.identity import ContainerName, JobName, SerialNumber
-from agent.model.job import DEFAULT_DIAGNOSTICS
 from agent.model.naming import encode_segment
 
 FOLDER = "waies"

@@ -1,4 +1,4 @@
-"""Where the files of a whole volume go."""
+"""Where the files of a whole volume go, and the logs of a job."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from agent.errors import MalformedInput
 from agent.model.blobs import BlobName
 from agent.model.identity import ContainerName
+
+DEFAULT_DIAGNOSTICS = ContainerName("waimportexport")
+"""Where the logs of a job go that names no other container."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from agent.errors import MalformedInput
 from agent.model.codes import Disposition, LogLevel
-from agent.model.destination import Destination
+from agent.model.destination import DEFAULT_DIAGNOSTICS, Destination
 from agent.model.going import NOT_GOING, Going
 from agent.model.identity import ContainerName, JobName, SerialNumber
 from agent.model.keys import Credential
@@ -19,7 +19,6 @@ from agent.model.treatment import AS_USUAL, Treatment
 from agent.model.verification import NONE_VERIFIED, Depth, VerifiedCounts
 
 MAX_DRIVES = 10
-DEFAULT_DIAGNOSTICS = ContainerName("waimportexport")
 
 
 @dataclass(frozen=True, slots=True)

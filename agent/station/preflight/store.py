@@ -11,7 +11,7 @@ from agent.blobs.opening import open_store
 from agent.blobs.probe import Probed, probe
 from agent.config import Settings
 from agent.errors import IngestError
-from agent.model.job import DEFAULT_DIAGNOSTICS
+from agent.model.destination import DEFAULT_DIAGNOSTICS
 from agent.station.preflight.finding import Finding, failed, passed, skipped, warning
 
 MOST_SKEW, SOME_SKEW = timedelta(minutes=10), timedelta(minutes=1)

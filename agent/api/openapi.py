@@ -258,7 +258,12 @@ def _schemas() -> dict[str, Any]:
                 "returnPackage": _ref("Package"),
             }
         ),
-        "Tags": {"type": "object", "maxProperties": 50, "additionalProperties": _or_null(_text())},
+        "Tags": {
+            "type": "object",
+            "maxProperties": 50,
+            "propertyNames": {**_text(512), "minLength": 1},
+            "additionalProperties": _or_null(_text()),
+        },
         "JobIn": _job_in(),
         "JobUpdate": _job_update(),
         "JobResponse": _job(),

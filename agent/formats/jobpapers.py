@@ -122,6 +122,8 @@ def read_tags(body: Fields) -> dict[str, str] | None:
             raise MalformedInput(f"tags: the name of a tag is not 1 to {MAX_TAG_NAME_CHARS} whole characters")
         if len(value) > MAX_TEXT_CHARS:
             raise MalformedInput(f"tags: the value of a tag has more than {MAX_TEXT_CHARS} characters")
+        if any(ch < " " or ch == "\x7f" for ch in name + value):
+            raise MalformedInput("tags: a tag holds a control character")
     return tags
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,11 @@ EXAMPLES = "200" if IS_FULL else "8"
 WITHIN_S = 3600 if IS_FULL else 300
 
 
+def _one_of(name: str, values: list[str]) -> dict[str, Any]:
+    """Of names at random none would ever be that of a job."""
+    return {"name": name, "in": "path", "required": True, "schema": {"enum": values}}
+
+
 def test_whatever_is_sent_the_server_answers_as_it_says(tmp_path: Path, certificates: Certificates) -> None:
     try:
         python = python_of("schemathesis")
@@ -43,9 +49,15 @@ def test_whatever_is_sent_the_server_answers_as_it_says(tmp_path: Path, certific
             server.of_job("PUT", job, put_body(f"S-{job}"))
         described = server.ask("GET", "/openapi.json").body
         names = {"subscriptionId": [SUBSCRIPTION], "resourceGroupName": [GROUP], "jobName": list(JOBS)}
-        for name, values in names.items():
-            # Of names at random none would ever be that of a job.
-            described["components"]["parameters"][name]["schema"] = {"enum": values}
+        for path, operations in described["paths"].items():
+            if "{jobName}" in path:
+                for operation in operations.values():
+                    operation["parameters"] += [_one_of(name, values) for name, values in names.items()]
+                    operation["parameters"] = [
+                        one
+                        for one in operation["parameters"]
+                        if one.get("$ref", "").rpartition("/")[2] not in names
+                    ]
         # A stream of events has no end.
         del described["paths"]["/events"]
         document = tmp_path / "openapi.json"

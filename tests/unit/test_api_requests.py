@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.routing import Route
 
+from agent.api.desk import DRIVE_VERBS, JOB_VERBS
+from agent.api.envelope import canonical_path
+from agent.api.openapi import document
 from agent.api.paging import MAX_TOP, next_link, read_page
 from agent.api.problems import ArmError
+from agent.api.routes import Api
 from agent.config_api import ApiSettings, read_api
 from agent.errors import ConfigInvalid
 from agent.model.papers import NO_PAPERS, Address, Package, Papers, ReturnShipping
@@ -161,3 +167,38 @@ def test_tcp_comes_with_tls() -> None:
 def test_a_setting_that_cannot_be_is_named(table: Any, named: str) -> None:
     with pytest.raises(ConfigInvalid, match=named):
         read_api(table, Path("/s"), {})
+
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+def test_every_code_and_every_verb_stands_in_the_document() -> None:
+    told = (CHECKOUT / "docs/api.md").read_text("utf-8")
+    sources = "".join(path.read_text("utf-8") for path in (CHECKOUT / "agent/api").glob("*.py"))
+    codes = set(re.findall(r'ArmError\(\s*[0-9]{3},\s*"(\w+)"', sources))
+    assert len(codes) > 15
+    assert [code for code in [*codes, *JOB_VERBS, *DRIVE_VERBS, *Role] if f"`{code}`" not in told] == []
+
+
+def test_every_setting_of_the_api_stands_in_the_document() -> None:
+    told = (CHECKOUT / "docs/configuration.md").read_text("utf-8")
+    with pytest.raises(ConfigInvalid) as refusal:
+        read_api({"colour": "red"}, Path("/s"), {})
+    names = refusal.value.detail.partition("known are ")[2].split(", ")
+    assert len(names) > 5
+    assert [name for name in names if f"`api.{name}`" not in told] == []
+
+
+def test_what_is_described_is_what_is_served() -> None:
+    served = {
+        (canonical_path(re.sub(r"\{\w+\}", "{}", route.path)), method)
+        for route in Api(None, ApiSettings(), None).app().routes  # type: ignore[arg-type]
+        if isinstance(route, Route)
+        for method in (route.methods or set()) - {"HEAD"}
+    }
+    described = {
+        (re.sub(r"\{\w+\}", "{}", path), method.upper())
+        for path, operations in document()["paths"].items()
+        for method in operations
+    }
+    assert served == described

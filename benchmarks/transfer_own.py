@@ -59,8 +59,9 @@ class Station:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """As a person's, without settings of another station."""
+        """As a person's, without settings of another station; and bytecode is kept, as that of a package is."""
         known = {name: value for name, value in os.environ.items() if not name.startswith("INGEST_AGENT_")}
+        known.pop("PYTHONDONTWRITEBYTECODE", None)
         trusted = {"SSL_CERT_FILE": str(self.authority)} if self.authority else {}
         return known | trusted | {"NO_PROXY": "127.0.0.1"}
 

@@ -59,7 +59,7 @@ class Station:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """As a person's, without settings of another station; and bytecode is kept, as that of a package is."""
+        """As a person's, without settings of another station; bytecode is kept, as a package has it."""
         known = {name: value for name, value in os.environ.items() if not name.startswith("INGEST_AGENT_")}
         known.pop("PYTHONDONTWRITEBYTECODE", None)
         trusted = {"SSL_CERT_FILE": str(self.authority)} if self.authority else {}

@@ -12,6 +12,7 @@ import click
 from agent import __version__, config
 from agent.cli.context import Context
 from agent.errors import IngestError
+from agent.model.printable import printable
 
 EPILOG = """\b
 Exit codes: 0 done and Completed; 1 a bug of this program; 2 wrong use of a command; 3 done with
@@ -34,6 +35,10 @@ COMMANDS = (
     "volume",
 )
 """Each has a module of its name here, in which it has that name again; ``-`` is ``_`` there."""
+
+
+WRITERS = ("agent.cli.volume", "agent.cli.volume_decrypt", "agent.cli.volume_print")
+"""Modules that write to the output themselves."""
 
 
 class _Commands(click.Group):
@@ -100,7 +105,10 @@ def _run() -> int:
     except (click.Abort, KeyboardInterrupt):
         return _say("interrupted", 130)
     except OSError as error:
-        return _say(f"error: the output cannot be written: {error.strerror} [station].", 5)
+        if _is_of_output(error):
+            return _say(f"error: the output cannot be written: {error.strerror} [station].", 5)
+        place = f"{error.filename}: " if error.filename is not None else ""
+        return _say(f"error: {printable(place)}{error.strerror or type(error).__name__} [station].", 5)
     except Exception as error:
         if os.environ.get("INGEST_AGENT_DEBUG"):
             raise
@@ -111,6 +119,15 @@ def _run() -> int:
             1,
         )
     return code if isinstance(code, int) else 0
+
+
+def _is_of_output(error: OSError) -> bool:
+    """Whether it was raised by who writes the output for us; the files of others are none of theirs."""
+    place, trace = "", error.__traceback__
+    while trace is not None:
+        place, trace = str(trace.tb_frame.f_globals.get("__name__", "")), trace.tb_next
+    writes = place in WRITERS or place.partition(".")[0] in ("click", "rich")
+    return writes and error.filename is None
 
 
 def _say(line: str, code: int) -> int:

@@ -17,7 +17,15 @@ from agent.catalog.catalog import Catalog
 from agent.config import Settings, read_credential
 from agent.devices.hindrance import Hindrance
 from agent.devices.source import Device, DeviceSource
-from agent.errors import ConfigInvalid, IngestError, MoveRefused, PolicyError, SerialNotSpecified
+from agent.errors import (
+    ConfigInvalid,
+    IngestError,
+    JobNotFound,
+    MoveRefused,
+    PolicyError,
+    SerialNotSpecified,
+    WorkerLost,
+)
 from agent.station.attempt import Watcher
 from agent.station.clock import Clock, LoopClock
 from agent.station.expiry import ExpiryWatch
@@ -25,7 +33,7 @@ from agent.station.intake import choose
 from agent.station.leftovers import remove_leftovers
 from agent.station.notify import Notifier
 from agent.station.reload import adopt
-from agent.station.retries import Retries
+from agent.station.retries import MAX_CRASHES, Retries
 from agent.station.timers import Timers
 from agent.station.turns import Turns
 from agent.station.view import View
@@ -246,7 +254,13 @@ class Station:
         visit, task = self._visits[device.key]
         if task.done():
             del self._visits[device.key]
-        elif (await self._catalog.job(visit.job_name)).cancel_requested:
+            return
+        try:
+            job = await self._catalog.job(visit.job_name)
+        except JobNotFound:
+            # It finds out by itself; the other drives are looked after.
+            return
+        if job.cancel_requested:
             visit.cancel()
 
     async def _consider(self, group: asyncio.TaskGroup, device: Device, count: int) -> None:
@@ -295,12 +309,26 @@ class Station:
             visit.log.error("visit.failed", error=error.id, detail=error.detail, next=error.next_step)
         except Exception as error:  # noqa: BLE001 - a supervisor
             self._view.crashed()
-            visit.log.error("visit.crashed", error=type(error).__name__, at=_place(error))
+            kind, place = type(error).__name__, _place(error)
+            visit.log.error("visit.crashed", error=kind, at=place)
+            if self._retries(visit).crashed() is None:
+                await self._give_up(visit, f"the station failed at it {MAX_CRASHES} times: {kind} at {place}")
+                return
         else:
             self._crashes.pop(visit.serial.normal, None)
             return
-        waits = self._crashes.setdefault(visit.serial.normal, Retries())
-        await self._clock.wait(self._stopping, waits.paused())
+        await self._clock.wait(self._stopping, self._retries(visit).paused())
+
+    def _retries(self, visit: Visit) -> Retries:
+        """Of a drive whose visits end as they should not."""
+        return self._crashes.setdefault(visit.serial.normal, Retries())
+
+    async def _give_up(self, visit: Visit, why: str) -> None:
+        del self._crashes[visit.serial.normal]
+        try:
+            await visit.fault(WorkerLost(why))
+        except IngestError as error:
+            visit.log.error("visit.failed", error=error.id, detail=error.detail, next=error.next_step)
 
     async def _leave_alone(
         self, device: Device, why: Hindrance | PolicyError, *, is_news: bool = True

@@ -9,7 +9,7 @@ from typing import Any
 from agent.catalog.catalog import Catalog
 from agent.config import Settings
 from agent.devices.source import Device, DeviceSource
-from agent.errors import DeviceUnavailable, IngestError, Side, StateUnusable, WorkerLost
+from agent.errors import DeviceUnavailable, IngestError, MoveRefused, Side, StateUnusable, WorkerLost
 from agent.model.concurrency import Place
 from agent.model.job import Job
 from agent.model.states import DriveState
@@ -125,6 +125,11 @@ class Visit:
         finally:
             self._give_turn_back()
 
+    async def fault(self, error: IngestError) -> None:
+        """Give the drive up, when no visit of it comes to an end. Raises MoveRefused and StateUnusable."""
+        await self._ledger.fault(error)
+        self.outcome = error
+
     async def _is_worked(self) -> bool:
         """Whether there is an end to it; False when it was stopped, or when it pauses and is not patient."""
         await self._ledger.arrive()
@@ -158,7 +163,13 @@ class Visit:
             self._attempt.tell("cancel")
         try:
             await self._ledger.begin()
-            event = await self._attempt.run()
+            try:
+                event = await self._attempt.run()
+            except MoveRefused as error:
+                # Operators moved the drive meanwhile, such as to Faulted.
+                self.log.warning("drive.taken_away", **told_fields(error))
+                self.outcome = error
+                return True
             if event is None:
                 return False
             await self._finish(event)
@@ -186,9 +197,8 @@ class Visit:
         self._watch({"event": "worker.lost", "detail": detail})
         self._give_turn_back()
         if wait_s is None:
-            await self._ledger.fault(error)
+            await self.fault(error)
             await self._errand.checkup.smart("after")
-            self.outcome = error
         return wait_s or 0.0
 
     async def _after_pause(self, paused: Paused) -> float:

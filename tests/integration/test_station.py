@@ -16,7 +16,7 @@ from agent.config import Settings, StoreSettings, TransferSettings
 from agent.devices.fake import FakeSource
 from agent.devices.health import Health, Verdict
 from agent.devices.source import Device
-from agent.model.identity import SerialNumber
+from agent.model.identity import JobName, SerialNumber
 from agent.model.job import Drive
 from agent.model.states import DriveEvent, DriveState, JobState
 from agent.station import attempt as attempt_module
@@ -301,6 +301,36 @@ async def test_a_source_that_stumbles_does_not_end_the_station(bench: Bench) -> 
     assert Path(__file__).name in crash["at"]
     (lost,) = bench.log.named("events.lost")
     assert lost["next"]
+
+
+class _Bewitched(FakeSource):
+    """One of its drives makes the station itself fail."""
+
+    async def health(self, device: Device) -> Health | None:
+        if device.serial.normal == "S1":
+            raise RuntimeError("as nobody thought of")
+        return None
+
+
+async def test_a_drive_at_which_the_station_fails_is_faulted_and_the_other_is_worked(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _look_often(monkeypatch)
+    bench.source = _Bewitched()
+    await bench.file_job("S1", name="bad")
+    await bench.file_job("S2")
+    second = Path(shutil.copy(bench.image, bench.image.with_name("second.img")))
+    async with bench.running():
+        bench.source.plug("1", bench.image, "S1")
+        bench.source.plug("2", second, "S2")
+        await bench.until_logged("drive.faulted")
+        await bench.until(_is(DriveState.COMPLETED), "S2")
+    assert len(bench.log.named("visit.crashed")) == retries_module.MAX_CRASHES
+    drive = await bench.drive("S1", JobName.parse("bad"))
+    assert drive.state is DriveState.FAULTED
+    (line,) = bench.log.named("drive.faulted")
+    assert line["detail"].startswith("the station failed at it 3 times: RuntimeError at ")
+    assert len(bench.log.named("opened")) == 1
 
 
 class _Ill(FakeSource):

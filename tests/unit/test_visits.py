@@ -21,6 +21,7 @@ from agent.model.identity import JobName, SerialNumber
 from agent.model.job import Destination, Drive, DriveSpec, JobSpec
 from agent.model.states import DriveState
 from agent.station import attempt as attempt_module
+from agent.station import progress as progress_module
 from agent.station.pauses import standing
 from agent.station.turns import Turns
 from agent.station.visit import GONE_WITHIN_S, Visit
@@ -73,6 +74,8 @@ class _Pair:
         for event in self._events:
             if isinstance(event, (int, float)):
                 self._script.clock.now_s += event
+            elif callable(event):
+                await event()
             elif event == STAYS:
                 await self._script.told.get()
                 yield {"event": "interrupted"}
@@ -366,6 +369,21 @@ async def test_a_drive_that_is_pulled_while_it_waits_for_its_turn_lets_the_other
         visits[0].stop()
         await asyncio.gather(*tasks)
     assert (await bench.drive("S3")).state is DriveState.COMPLETED
+
+
+async def test_operators_who_take_a_drive_away_end_its_visit_in_order(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress_module, "EVERY_S", 0.0)
+
+    async def take_away() -> None:
+        await bench.catalog.fault_drive(JOB, SerialNumber.parse("S1"), who="ops", note="it clicks")
+
+    visit = await bench.run([*MOVED, take_away, progress(50), 2, progress(60), FINISHED])
+    assert visit.outcome is not None
+    assert visit.outcome.id == "MoveRefused"
+    assert (await bench.drive()).state is DriveState.FAULTED
+    assert len(bench.log.named("drive.taken_away")) == 1
 
 
 async def test_a_failing_drive_is_read_gently_and_that_is_told(bench: Bench) -> None:

@@ -56,6 +56,14 @@ def test_it_starts_and_ingests_a_drive(inside: kit.Container) -> None:
     assert "lacking" not in inside.run("journalctl", "-u", UNIT, "-o", "cat")
 
 
+def test_its_modules_come_compiled(inside: kit.Container) -> None:
+    folder = inside.root / "usr/lib/drive-ingest-agent/python"
+    for module in (*(folder / "agent").rglob("*.py"), *(folder / "numpy").glob("*.py")):
+        (compiled,) = (module.parent / "__pycache__").glob(f"{module.stem}.cpython-*.pyc")
+        # PEP 552: flags 1 mean that it goes by itself, whatever the times of the files.
+        assert compiled.read_bytes()[4:8] == b"\1\0\0\0", module
+
+
 def test_settings_are_kept_when_it_is_installed_again_and_the_service_is_restarted(
     inside: kit.Container,
 ) -> None:

@@ -247,8 +247,8 @@ class Station:
             visit.pulled()
 
     def _is_leaving(self, device: Device) -> bool:
-        """Whether the same drive is still being put down in another bay."""
-        return any(visit.serial == device.serial for visit, _ in self._visits.values())
+        """Whether the same drive is still being put down in another bay, from which it was pulled."""
+        return any(visit.serial == device.serial and visit.is_stopping for visit, _ in self._visits.values())
 
     async def _look_after(self, device: Device) -> None:
         visit, task = self._visits[device.key]

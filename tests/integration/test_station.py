@@ -114,6 +114,19 @@ async def test_a_serial_that_is_attached_twice_is_touched_by_nobody(bench: Bench
     assert (await bench.drive("S1")).state is DriveState.SPECIFIED
 
 
+async def test_a_twin_that_comes_while_its_drive_is_worked_is_left_alone_at_once(bench: Bench) -> None:
+    await bench.file_job("S1")
+    async with bench.running():
+        bench.source.plug("1", bench.image, "S1")
+        await bench.until_logged("drive.begin")
+        bench.source.plug("2", bench.image, "S1")
+        await bench.until_logged("drive.left_alone")
+        (line,) = bench.log.named("drive.left_alone")
+        assert (line["bay"], line["error"]) == ("2", "SerialConflict")
+        await bench.until(_is(DriveState.COMPLETED), "S1")
+    assert len(bench.log.named("drive.begin")) == 1
+
+
 async def test_a_draft_waits_and_begins_when_it_is_released(bench: Bench) -> None:
     await bench.file_job("S1", ship=False)
     async with bench.running():

@@ -24,7 +24,7 @@ def test_an_inserted_drive_is_ingested_and_every_blob_is_its_file(stage: Stage, 
         assert scene.news(bay) == []
         scene.check_completed(bay, customers)
         happened = scene.history(bay)
-        for earlier, later in (("drive.arrive", "drive.begin"), ("drive.begin", "drive.finished")):
+        for earlier, later in (("drive.arrive", "drive.begin"), ("drive.begin", "drive.finish_clean")):
             assert happened.index(earlier) < happened.index(later)
 
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Self
 
+from agent.catalog.connection import Connection
 from agent.catalog.database import Database
 from agent.catalog.keybox import KeyBox
 from agent.catalog.turn import Turn
@@ -38,6 +39,12 @@ class Books:
         """Committed when the block ends, undone when it raises."""
         async with self._database.write() as connection:
             yield Turn(connection, self._box, self._clock(), who, self._origin)
+
+    @asynccontextmanager
+    async def _rows(self) -> AsyncIterator[Connection]:
+        """As ``_turn``, for what is no event. See ``Database.write_rows``."""
+        async with self._database.write_rows() as connection:
+            yield connection
 
 
 def needs_note(note: str, what: str) -> str:

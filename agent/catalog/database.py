@@ -1,7 +1,8 @@
-"""The file behind the catalog: opening it, and transactions on it.
+"""The database behind the catalog: opening it, and transactions on it.
 
-Several processes may use one file. Writers take SQLite's write lock at the start of a transaction
-(BEGIN IMMEDIATE), so what a writer has read still holds when it writes.
+Several processes may use one file, and several stations one server. Writers take turns from the start of a
+transaction on (SQLite's BEGIN IMMEDIATE, a lock on PostgreSQL), so what a writer has read still holds when it
+writes.
 """
 
 from __future__ import annotations
@@ -14,58 +15,90 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import URL, Engine, create_engine, event, func, select
+from sqlalchemy import URL, Engine, create_engine, event, func, insert, select
 
 from agent.catalog import schema
 from agent.catalog.connection import MAX_CONNECTIONS, Connection, Threads
 from agent.catalog.keybox import KeyBox, ensure_key_file
 from agent.catalog.migrate import migrate
+from agent.catalog.server import Server
 from agent.catalog.trouble import told
 from agent.errors import StateUnusable
 
+_MARKED = "the key of this catalog"
+
 
 class Database:
-    """Transactions. Every failure of the file comes out as StateUnusable."""
+    """Transactions. Every failure of the file or the server comes out as StateUnusable."""
 
-    def __init__(self, path: Path, engine: Engine, threads: Threads) -> None:
-        self._path = path
-        self._engine, self._threads = engine, threads
-        self._writer = engine.execution_options(immediate=True)
+    def __init__(self, place: Path | Server, engine: Engine, threads: Threads) -> None:
+        self.server = None if isinstance(place, Path) else place
+        """Where stations share it; None for a file of this machine."""
+        self._shown = _shown(place)
+        self._threads = threads
+        self._reader: Engine = engine
+        self._writer: Engine = engine.execution_options(immediate=True)
+        self._row_writer: Engine = self._writer
+        if self.server is not None:
+            self._row_writer = engine
+            self._reader = engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
         # Within the process writers queue here in order; SQLite's own lock has no order.
         self._turn = asyncio.Lock()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:
-        """One consistent view of the file."""
-        with told(self._path):
-            async with self._threads.transaction(self._engine) as connection:
+        """One consistent view of it all."""
+        with told(self._shown):
+            async with self._threads.transaction(self._reader) as connection:
                 yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Connection]:
         """Committed when the block ends, undone when it raises."""
-        with told(self._path):
+        with told(self._shown):
             async with self._turn, self._threads.transaction(self._writer) as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def write_rows(self) -> AsyncIterator[Connection]:
+        """As ``write``, but on a server beside other writers: who reads before it writes locks the rows.
+
+        For what comes often and adds nothing to the history.
+        """
+        if self.server is None:
+            async with self.write() as connection:
+                yield connection
+            return
+        with told(self._shown):
+            async with self._threads.transaction(self._row_writer) as connection:
                 yield connection
 
 
 @asynccontextmanager
 async def open_database(
-    path: Path, key_file: Path, busy_timeout_s: float
+    place: Path | Server, key_file: Path, busy_timeout_s: float
 ) -> AsyncIterator[tuple[Database, KeyBox]]:
     """Makes what is missing, brings the schema up to date; raises StateUnusable."""
-    engine, threads = _engine(path, busy_timeout_s), Threads()
+    engine, threads = _engine(place, busy_timeout_s), Threads()
     try:
-        box = await threads.run(lambda: _prepare(path, key_file, engine))
-        yield Database(path, engine, threads), box
+        box = await threads.run(lambda: _prepare(place, key_file, engine))
+        yield Database(place, engine, threads), box
     finally:
         await threads.run(engine.dispose)
         threads.close()
 
 
-def _engine(path: Path, busy_timeout_s: float) -> Engine:
+def _shown(place: Path | Server) -> str:
+    return str(place) if isinstance(place, Path) else place.shown
+
+
+def _engine(place: Path | Server, busy_timeout_s: float) -> Engine:
+    if not isinstance(place, Path):
+        return place.engine(busy_timeout_s)
     engine = create_engine(
-        URL.create("sqlite", database=str(path)),
+        URL.create("sqlite", database=str(place)),
         # Without an isolation level the driver leaves BEGIN to the listener below.
         connect_args={"timeout": busy_timeout_s, "isolation_level": None, "check_same_thread": False},
         pool_size=MAX_CONNECTIONS,
@@ -89,22 +122,50 @@ def _begin(connection: sqlalchemy.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
-def _prepare(path: Path, key_file: Path, engine: Engine) -> KeyBox:
-    with told(path):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600))
+def _prepare(place: Path | Server, key_file: Path, engine: Engine) -> KeyBox:
+    shown = _shown(place)
+    with told(shown):
+        if isinstance(place, Path):
+            _ensure_file(place)
         sealed = _bring_up_to_date(engine)
     if sealed and not key_file.exists():
         raise StateUnusable(
-            f"key file {key_file} is gone, and catalog {path} holds {sealed} drive keys sealed with it"
+            f"key file {key_file} is gone, and catalog {shown} holds {sealed} drive keys sealed with it"
         )
-    ensure_key_file(key_file)
-    return KeyBox.from_file(key_file)
+    if isinstance(place, Path):
+        ensure_key_file(key_file)
+        return KeyBox.from_file(key_file)
+    with told(shown):
+        return _key_of_fleet(key_file, engine, shown)
+
+
+def _ensure_file(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600))
 
 
 def _bring_up_to_date(engine: Engine) -> int:
-    """The number of sealed keys in the file."""
+    """The number of sealed keys in it."""
     with engine.execution_options(immediate=True).begin() as connection:
         migrate(connection)
         count = select(func.count()).where(schema.drive.c.sealed_key.is_not(None))
         return connection.execute(count).scalar_one()
+
+
+def _key_of_fleet(key_file: Path, engine: Engine, shown: str) -> KeyBox:
+    """The first station makes it; every other one must have been given the same."""
+    with engine.execution_options(immediate=True).begin() as connection:
+        mark = connection.execute(select(schema.key_mark.c.mark)).scalar()
+        if mark is not None and not key_file.exists():
+            raise StateUnusable(
+                f"key file {key_file} is missing: copy that of another station of catalog {shown}"
+            )
+        ensure_key_file(key_file)
+        box = KeyBox.from_file(key_file)
+        if mark is None:
+            connection.execute(insert(schema.key_mark).values(id=1, mark=box.sign(_MARKED)))
+        elif not box.has_signed(_MARKED, mark):
+            raise StateUnusable(
+                f"key file {key_file} is not that of catalog {shown}: copy that of another of its stations"
+            )
+        return box

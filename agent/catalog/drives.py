@@ -15,10 +15,13 @@ from agent.model.job import Drive, Job
 from agent.model.states import FINISHED_JOBS, OPEN_DRIVES, DriveState
 
 
-async def load(connection: Connection, job_id: int, job: JobName, serial: SerialNumber) -> rows.AnyRow:
-    """The drive's row; raises SerialNotSpecified."""
+async def load(
+    connection: Connection, job_id: int, job: JobName, serial: SerialNumber, *, for_change: bool = False
+) -> rows.AnyRow:
+    """The drive's row, locked where writers do not take turns; raises SerialNotSpecified."""
     table = schema.drive
     query = select(table).where(table.c.job_id == job_id, table.c.serial == serial.normal)
+    query = query.with_for_update() if for_change else query
     row = (await connection.execute(query)).first()
     if row is None:
         raise SerialNotSpecified(f"job {job} does not specify drive {serial}")

@@ -120,13 +120,22 @@ async def with_drives(connection: Connection, found: Sequence[rows.AnyRow]) -> l
     """Jobs of these rows, in their order, each with its drives in the order of the request."""
     table = schema.drive
     query = select(table).where(table.c.job_id.in_([row.id for row in found])).order_by(table.c.position)
-    drives = (await connection.execute(query)).all()
-    return [rows.job(row, [one for one in drives if one.job_id == row.id]) for row in found]
+    drives: dict[int, list[rows.AnyRow]] = {row.id: [] for row in found}
+    for one in await connection.execute(query):
+        drives[one.job_id].append(one)
+    return [rows.job(row, drives[row.id]) for row in found]
 
 
 async def change(connection: Connection, job_id: int, **values: Any) -> None:
     """Sets columns of a job."""
     await connection.execute(update(schema.job).where(schema.job.c.id == job_id).values(**values))
+
+
+async def reach(connection: Connection, job_id: int, percent: int) -> None:
+    """The job's percent, unless it was further already."""
+    table = schema.job
+    behind = (table.c.id == job_id) & (table.c.percent_reached < percent)
+    await connection.execute(update(table).where(behind).values(percent_reached=percent))
 
 
 def _by_name(name: JobName) -> Select[Any]:

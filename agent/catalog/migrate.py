@@ -8,7 +8,7 @@ from sqlalchemy import Connection, inspect, text
 
 from agent.errors import StateUnusable
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 """Every schema version, oldest first; a test compares it with the migration scripts."""
 
 

@@ -167,3 +167,24 @@ extra = Table(
     Column("due", UtcTime),
     Index("extra_by_serial", "serial"),
 )
+
+# Who works a drive; see agent.catalog.claims. A row stays when the claim ends: its epoch only grows.
+claim = Table(
+    "claim",
+    metadata,
+    Column("serial", Text, primary_key=True),
+    Column("job", Text, nullable=False),
+    Column("station", Text, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("taken", UtcTime, nullable=False),
+    Column("until", UtcTime, nullable=False),
+)
+
+# One row in a catalog that stations share: what only the key of keys can have signed.
+key_mark = Table(
+    "key_mark",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("mark", Text, nullable=False),
+)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
 from agent.errors import StateUnusable
+from agent.model.printable import printable
 
-# SQLite's result messages (sqlite.org, "Result and Error Codes") and what they mean to a technician.
+# SQLite's result messages (sqlite.org, "Result and Error Codes") and those of libpq and PostgreSQL's server
+# (postgresql.org, "Error Codes"), and what they mean to a technician.
 MEANINGS = (
     ("is locked", "is kept locked by another process"),
     ("disk is full", "cannot grow, the disk is full"),
@@ -19,24 +20,34 @@ MEANINGS = (
     ("disk i/o error", "cannot be read or written, the disk reports an error or a limit"),
     ("not a database", "is not a catalog, or its first page is damaged"),
     ("malformed", "is damaged"),
+    ("lock timeout", "is kept locked by another station"),
+    ("authentication failed", "does not let this station in"),
+    ("no password supplied", "wants a password"),
+    ("permission denied", "does not let this station do that"),
+    ("starting up", "is not ready yet"),
+    ("shutting down", "is being stopped"),
+    ("certificate", "does not prove who it is"),
+    ("connection", "cannot be reached"),
 )
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
+def told(shown: str) -> Iterator[None]:
     """Raises StateUnusable for what the database or the file system refuses inside."""
     try:
         yield
     except DBAPIError as error:
-        raise StateUnusable(_line(path, str(error.orig))) from error
+        raise StateUnusable(_line(shown, str(error.orig))) from error
     except OSError as error:
         raise StateUnusable(
-            f"catalog {path} cannot be used: {error.strerror or type(error).__name__}"
+            f"catalog {shown} cannot be used: {error.strerror or type(error).__name__}"
         ) from error
 
 
-def _line(path: Path, said: str) -> str:
+def _line(shown: str, said: str) -> str:
+    # A driver may say it in several lines, with advice for programmers.
+    line = printable(said.strip().splitlines()[0]) if said.strip() else "no reason given"
     for sign, meaning in MEANINGS:
         if sign in said.lower():
-            return f"catalog {path} {meaning} ({said})"
-    return f"catalog {path} does not work ({said})"
+            return f"catalog {shown} {meaning} ({line})"
+    return f"catalog {shown} does not work ({line})"

@@ -70,9 +70,9 @@ class Working(Books):
 
         Raises JobNotFound, SerialNotSpecified, and MoveRefused when the drive is not transferring.
         """
-        async with self._database.write() as connection:
+        async with self._rows() as connection:
             job_row, _ = await jobs.load(connection, job)
-            row = await drives.load(connection, job_row.id, job, serial)
+            row = await drives.load(connection, job_row.id, job, serial, for_change=True)
             if row.state != DriveState.TRANSFERRING:
                 raise MoveRefused(f"drive {serial} of job {job} is in {row.state}, not transferring")
             values = progress.advanced(row, tally, percent_complete)
@@ -81,8 +81,7 @@ class Working(Books):
                 values["copy_status"] = copy_status
             await drives.change(connection, row, values)
             _, found = await jobs.load(connection, job)
-            if found.percent_complete > job_row.percent_reached:
-                await jobs.change(connection, job_row.id, percent_reached=found.percent_complete)
+            await jobs.reach(connection, job_row.id, found.percent_complete)
 
     async def record_event(
         self,

@@ -1,0 +1,111 @@
+"""The catalog of one station's hold on one drive, which goes on while the server is away.
+
+What is to be told of the drive is kept then, in order, and written when the server is back. How far it is
+need not be kept: the next report says it. Moves are refused once another station holds the drive.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from agent.catalog import claims
+from agent.catalog.catalog import Catalog
+from agent.catalog.claims import Claim
+from agent.catalog.connection import Connection
+from agent.catalog.turn import Turn
+from agent.errors import StateUnusable
+from agent.model.going import Going
+from agent.model.identity import JobName, SerialNumber
+from agent.model.tally import Tally
+
+MAX_KEPT = 1000
+"""Of one drive; the oldest are lost first, and that is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    what: str
+    who: str
+    job: JobName | None
+    serial: SerialNumber | None
+    detail: str
+
+
+class KeepingCatalog(Catalog):
+    """Made once a hold. What reads raises StateUnusable as ever."""
+
+    def __init__(self, catalog: Catalog, claim: Claim) -> None:
+        super().__init__(catalog._database, catalog._box, catalog._clock, catalog._origin)
+        self.claim = claim
+        self._unclaimed = catalog
+        self._kept: deque[_Kept] = deque()
+        self._lost = 0
+
+    @property
+    def kept(self) -> int:
+        """How many events wait to be written."""
+        return len(self._kept)
+
+    async def record_event(
+        self,
+        what: str,
+        *,
+        who: str,
+        job: JobName | None = None,
+        serial: SerialNumber | None = None,
+        detail: str = "",
+    ) -> None:
+        """Now or later. It needs no claim: that it happened stays true."""
+        if not self._kept:
+            with suppress(StateUnusable):
+                await self._unclaimed.record_event(what, who=who, job=job, serial=serial, detail=detail)
+                return
+        if len(self._kept) >= MAX_KEPT:
+            self._kept.popleft()
+            self._lost += 1
+        late = f"{detail} (at {self._clock():%Y-%m-%d %H:%M:%S} UTC, told late: the catalog was away)"
+        self._kept.append(_Kept(what, who, job, serial, late.strip()))
+
+    async def record_progress(
+        self,
+        job: JobName,
+        serial: SerialNumber,
+        tally: Tally,
+        percent_complete: int,
+        copy_status: str | None,
+        going: Going | None = None,
+    ) -> None:
+        """Now or not at all. Raises DriveBusy when another station holds the drive."""
+        with suppress(StateUnusable):
+            await super().record_progress(job, serial, tally, percent_complete, copy_status, going)
+
+    async def write_kept(self) -> None:
+        """What was kept, in order. Raises StateUnusable while the server is away."""
+        while self._kept:
+            one = self._kept[0]
+            await self._unclaimed.record_event(
+                one.what, who=one.who, job=one.job, serial=one.serial, detail=one.detail
+            )
+            self._kept.popleft()
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            detail = f"{lost} events before were not kept while the catalog was away"
+            await self._unclaimed.record_event(
+                "events.lost", who="station", job=self.claim.job, serial=self.claim.serial, detail=detail
+            )
+
+    @asynccontextmanager
+    async def _turn(self, who: str) -> AsyncIterator[Turn]:
+        await self.write_kept()
+        async with super()._turn(who) as turn:
+            await claims.hold(turn.connection, self.claim)
+            yield turn
+
+    @asynccontextmanager
+    async def _rows(self) -> AsyncIterator[Connection]:
+        async with super()._rows() as connection:
+            await claims.hold(connection, self.claim)
+            yield connection

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import resource
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,18 +22,23 @@ from tests.lab.store import STORE
 from tests.lab.trouble import LabMissing
 
 RESULTS = STORE / "scenarios.md"
+CPU = "cpu_s"
+"""What a scene took of this machine's processors, which does not depend on what else they do."""
 _OUTCOMES = ("passed", "failed", "error", "skipped")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The table that docs/lab.md shows, as a file."""
     rows = [
-        (report.nodeid, outcome, report.duration)
+        (report.nodeid, outcome, report.duration, dict(report.user_properties).get(CPU, 0.0))
         for outcome in _OUTCOMES
         for report in terminalreporter.stats.get(outcome, [])
     ]
-    lines = ["| scenario | outcome | seconds |", "|---|---|---:|"]
-    lines += [f"| {_sentence(node)} | {outcome} | {took:.0f} |" for node, outcome, took in sorted(rows)]
+    lines = ["| scenario | outcome | seconds | CPU seconds |", "|---|---|---:|---:|"]
+    lines += [
+        f"| {_sentence(node)} | {outcome} | {took:.0f} | {cpu:.0f} |"
+        for node, outcome, took, cpu in sorted(rows)
+    ]
     STORE.mkdir(exist_ok=True)
     RESULTS.write_text("\n".join(lines) + "\n", "utf-8")
     terminalreporter.line(f"as a table: {RESULTS}")
@@ -48,6 +54,7 @@ class Stage:
 
     laboratory: Laboratory
     store: Store
+    record: Callable[[str, object], None]
 
     @contextmanager
     def scene(self, name: str, media: Mapping[int, Medium]) -> Iterator[Scene]:
@@ -55,12 +62,22 @@ class Stage:
 
         ``name`` is that of the job, and of the container that it goes to.
         """
-        with self.laboratory.machine(media, service_port=self.store.relay.port) as machine:
-            scene = Scene(machine, self.store, name)
-            try:
-                yield scene
-            finally:
-                scene.keep_journal()
+        before = _cpu_of_children_s()
+        try:
+            with self.laboratory.machine(media, service_port=self.store.relay.port) as machine:
+                scene = Scene(machine, self.store, name)
+                try:
+                    yield scene
+                finally:
+                    scene.keep_journal()
+        finally:
+            self.record(CPU, _cpu_of_children_s() - before)
+
+
+def _cpu_of_children_s() -> float:
+    """Of those that have ended: QEMU is one, when its scene is over."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @pytest.fixture(scope="session")
@@ -85,8 +102,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 @pytest.fixture
-def stage(laboratory: Laboratory, store: Store) -> Stage:
-    return Stage(laboratory, store)
+def stage(laboratory: Laboratory, store: Store, record_property: Callable[[str, object], None]) -> Stage:
+    return Stage(laboratory, store, record_property)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -238,6 +240,23 @@ async def test_of_two_stations_that_look_at_the_clocks_one_does_what_is_due(
         for one in (catalog, other, catalog):
             await one.look_at_clocks()
     assert await notices(catalog) == ["late"]
+
+
+async def test_of_two_stations_that_look_at_the_same_moment_one_does_what_is_due(
+    tmp_path: Path, catalog: Catalog, clock: Ticking
+) -> None:
+    await catalog.create_job(spec("ship-1", "A"), ship=True, who=WHO)
+    clock.pass_days(15)
+    lock = sqlite3.connect(tmp_path / "catalog.sqlite", isolation_level=None)
+    async with opened(tmp_path, clock=clock) as other:
+        lock.execute("BEGIN IMMEDIATE")
+        looks = [asyncio.create_task(one.look_at_clocks()) for one in (catalog, other)]
+        # Time for both to find the job; where it does not suffice, the test is only a weaker one.
+        await asyncio.sleep(0.3)
+        lock.close()
+        assert await asyncio.gather(*looks) == [1, 1]
+    assert await notices(catalog) == ["late"]
+    assert (await catalog.job(name())).state is JobState.SHIPPING
 
 
 async def test_an_extra_drive_is_told_of_at_once_and_after_two_weeks(

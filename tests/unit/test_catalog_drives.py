@@ -257,6 +257,33 @@ async def test_progress_never_goes_back_and_never_says_100(catalog: Catalog) -> 
     assert (await drive(catalog)).copy_status == "InProgress"
 
 
+async def test_percent_of_a_job_goes_by_bytes_and_never_back(catalog: Catalog) -> None:
+    await walk(catalog, "ship-1", "A", ARRIVE, BEGIN)
+    await walk(catalog, "ship-1", "B", ARRIVE, BEGIN)
+    seen = []
+    for text, books, percent in [
+        ("A", reached(10, 8), 80),
+        ("B", reached(1000, 0), 0),
+        ("B", reached(1000, 300), 30),
+        ("B", reached(1000, 500), 50),
+    ]:
+        await catalog.record_progress(name(), serial(text), books, percent, None)
+        seen.append((await catalog.job(name())).percent_complete)
+    assert seen == [40, 40, 40, 50]
+    await walk(catalog, "ship-1", "A", FAULT, RESOLVE, BEGIN)
+    assert (await catalog.job(name())).percent_complete == 50
+    await walk(catalog, "ship-1", "A", CLEANLY)
+    assert (await walk(catalog, "ship-1", "B", CLEANLY)).percent_complete == 100
+
+
+async def test_percent_of_a_job_that_a_drive_reached_by_its_end_is_kept(catalog: Catalog) -> None:
+    await walk(catalog, "ship-1", "A", ARRIVE, BEGIN, CLEANLY)
+    assert (await catalog.job(name())).percent_complete == 50
+    await walk(catalog, "ship-1", "B", ARRIVE, BEGIN)
+    await catalog.record_progress(name(), serial("B"), reached(100_000, 1), 0, None)
+    assert (await catalog.job(name())).percent_complete == 50
+
+
 async def test_how_a_transfer_goes_is_kept_while_it_runs_and_its_counts_for_good(catalog: Catalog) -> None:
     await walk(catalog, "ship-1", "A", ARRIVE, BEGIN)
     assert (await drive(catalog)).going == NOT_GOING

@@ -8,6 +8,7 @@ volume, lists its files, looks paths up, and fills ring slots with the bytes of 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import socket
@@ -301,7 +302,8 @@ def serve(reader: Reader, order: ReaderOrder, channel: BlockingChannel) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """The process."""
+    """The process. What it has loaded stays, and is not looked through for garbage, nor at the end."""
+    gc.freeze()
     collect_seldom()
     try:
         _run(*map(int, arguments))

@@ -12,6 +12,7 @@ gone: the same as ``stop``.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -477,7 +478,8 @@ def _store(order: UploadOrder) -> RenewableStore:
 
 
 def main(arguments: list[str]) -> int:
-    """Run to the end of the drive."""
+    """Run to the end of the drive. What is loaded stays, and is not looked through for garbage."""
+    gc.freeze()
     collect_seldom()
     ring_fd, socket_fd = map(int, arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

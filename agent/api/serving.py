@@ -32,6 +32,7 @@ BACKLOG = 128
 MAX_HEAD_BYTES = 64 * 1024
 KEEP_ALIVE_S = 30
 END_WITHIN_S = 5
+RENEW_EVERY_S = 10.0
 
 
 @asynccontextmanager
@@ -48,7 +49,10 @@ async def serving(
             asyncio.create_task(_supervised(server, listening, log))
             for server, (listening, _) in zip(servers, bound, strict=True)
         ]
-        work.append(asyncio.create_task(feed.run()))
+        watching = [asyncio.create_task(feed.run())]
+        if settings.tcp is not None:
+            (context,) = [found for _, found in bound if found is not None]
+            watching.append(asyncio.create_task(_renew(settings.tcp, context, log)))
         places = tuple(_shown(listening) for listening, _ in bound)
         log.info("api.serves", places=", ".join(places) or "nowhere")
         try:
@@ -57,8 +61,9 @@ async def serving(
             feed.close()
             for server in servers:
                 server.should_exit = True
-            work[-1].cancel()
-            await asyncio.wait(work)
+            for task in watching:
+                task.cancel()
+            await asyncio.wait([*work, *watching])
 
 
 class _Server(uvicorn.Server):
@@ -171,12 +176,47 @@ def _clear(path: Path) -> None:
 def _context(settings: TcpSettings) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    _load(context, settings)
+    return context
+
+
+async def _renew(settings: TcpSettings, context: ssl.SSLContext, log: Log) -> None:
+    """A certificate that is replaced counts for connections from then on; a wrong one leaves the old one."""
+    seen = await asyncio.to_thread(_stamps, settings)
+    while True:
+        await asyncio.sleep(RENEW_EVERY_S)
+        found = await asyncio.to_thread(_stamps, settings)
+        if found == seen:
+            continue
+        seen = found
+        try:
+            # First into a context of its own: half of a pair must not get into the one that is in use.
+            await asyncio.to_thread(_context, settings)
+            _load(context, settings)
+        except ConfigInvalid as error:
+            log.error("api.certificate_kept", detail=error.detail, next=error.next_step)
+        else:
+            log.info("api.certificate_renewed")
+
+
+def _stamps(settings: TcpSettings) -> list[tuple[int, int] | None]:
+    return [_stamp(path) for path in (settings.certificate, settings.certificate_key)]
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino
+
+
+def _load(context: ssl.SSLContext, settings: TcpSettings) -> None:
     try:
         context.load_cert_chain(settings.certificate, settings.certificate_key, password=_no_password)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or getattr(error, "reason", None) or "they do not fit together"
         raise ConfigInvalid(f"api.certificate and api.certificate_key cannot be used: {why}") from None
-    return context
 
 
 def _no_password() -> str:

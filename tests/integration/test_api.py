@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import socket
 import ssl
 import stat
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fixtures.certificates import Certificates
+from fixtures.certificates import Certificates, make
+from tests.kit import killing
 from tests.kit.api import GROUP, KEY, SUBSCRIPTION, Server, group_path, job_path, put_body, serving
 
 VERSION = "?api-version=2021-01-01"
@@ -419,6 +423,53 @@ def test_the_log_tells_who_changed_what_and_no_secret(server: Server) -> None:
     assert KEY not in said
     assert not any(token in said for token in server.tokens.values())
     assert "Traceback" not in said
+
+
+def test_a_job_that_was_filed_at_the_station_stands_where_the_settings_say(server: Server) -> None:
+    options = ("--drive", "S-by-hand", "--allow-unencrypted", "--to", "data")
+    code, said = killing.run(server.environment, "job", "create", "by-hand", *options)
+    assert code == 0, said
+    nil = "00000000-0000-0000-0000-000000000000"
+    group = f"/subscriptions/{nil}/resourceGroups/station/providers/Microsoft.ImportExport/jobs"
+    assert [one["name"] for one in server.ask("GET", group + VERSION).body["value"]] == ["by-hand"]
+    found = server.ask("GET", f"{group}/by-hand{VERSION}").body
+    assert found["id"] == f"{group}/by-hand"
+    assert found["properties"]["state"] == "Shipping"
+    assert server.of_job("GET", "by-hand").status == 404
+    listed = server.ask("GET", f"{group_path()}/jobs{VERSION}").body["value"]
+    assert "by-hand" not in [one["name"] for one in listed]
+
+
+def test_a_certificate_is_renewed_while_the_server_runs(tmp_path: Path, certificates: Certificates) -> None:
+    """As who renews certificates does it: one file after the other."""
+    place = tmp_path / "tls"
+    place.mkdir()
+    used = replace(certificates, server=place / "server.pem", server_key=place / "server.key")
+    shutil.copyfile(certificates.server, used.server)
+    shutil.copyfile(certificates.server_key, used.server_key)
+    (tmp_path / "other").mkdir()
+    other = make(tmp_path / "other")
+    with serving(tmp_path, used) as server:
+        before = _shown_certificate(server)
+        for new, old in ((other.server, used.server), (other.server_key, used.server_key)):
+            shutil.copyfile(new, place / "new")
+            (place / "new").replace(old)
+        until = time.monotonic() + 60
+        while _shown_certificate(server) == before and time.monotonic() < until:
+            time.sleep(0.2)
+        assert _shown_certificate(server) == ssl.PEM_cert_to_DER_cert(other.server.read_text("ascii"))
+        assert "api.certificate_renewed" in server.said()
+
+
+def _shown_certificate(server: Server) -> bytes | None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    port = int(server.base_url.rpartition(":")[2])
+    with (
+        socket.create_connection(("127.0.0.1", port), 20) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped,
+    ):
+        return wrapped.getpeercert(binary_form=True)
 
 
 def test_the_socket_is_gone_when_the_server_is(tmp_path: Path, certificates: Certificates) -> None:

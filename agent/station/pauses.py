@@ -11,6 +11,7 @@ from agent.errors import IngestError, Side, StateUnusable
 from agent.model.identity import JobName, SerialNumber
 from agent.model.states import DriveEvent
 from agent.station.clock import Clock
+from agent.telemetry import Log
 
 WHO = "station"
 WAITS, PAUSED, PULLED, STOPPED, LOST = (
@@ -55,8 +56,9 @@ class Pauses:
     A history that cannot be written hinders nobody: what it would have told stands in the log.
     """
 
-    def __init__(self, catalog: Catalog, job: JobName, serial: SerialNumber, clock: Clock) -> None:
-        self._catalog, self._job, self._serial, self._clock = catalog, job, serial, clock
+    def __init__(self, catalog: Catalog, job: JobName, serial: SerialNumber, clock: Clock, log: Log) -> None:
+        self._catalog, self._job, self._serial = catalog, job, serial
+        self._clock, self._log = clock, log
         self._what = self._detail = ""
         self._moves_since: float | None = None
 
@@ -89,7 +91,7 @@ class Pauses:
     async def opened(self, bay: str) -> None:
         """The drive was opened in a bay."""
         if self._what in AT_ONCE:
-            await self._write(RESUMED, f"bay {bay}")
+            await self._resume(bay)
 
     async def moved(self, bay: str) -> None:
         """Bytes went through."""
@@ -99,7 +101,11 @@ class Pauses:
         if self._moves_since is None:
             self._moves_since = now
         if now - self._moves_since >= CALM_S:
-            await self._write(RESUMED, f"bay {bay}")
+            await self._resume(bay)
+
+    async def _resume(self, bay: str) -> None:
+        self._log.info(RESUMED, after=self._what)
+        await self._write(RESUMED, f"bay {bay}")
 
     async def _write(self, what: str, detail: str) -> None:
         self._what, self._detail = what, detail

@@ -16,6 +16,7 @@ from agent.model.states import DriveState
 from agent.station.attempt import Attempt, Errand, Paused, Watcher
 from agent.station.checkup import Checkup
 from agent.station.clock import Clock, LoopClock
+from agent.station.lease import Lease
 from agent.station.ledger import Ledger
 from agent.station.pauses import LOST, PULLED, STOPPED, WAITS, Pauses, told
 from agent.station.places import journal_of
@@ -30,6 +31,8 @@ from agent.transfer.room import check_free, forget_journal
 GONE_WITHIN_S = 20.0
 """A drive that stops answering is taken for one that is being pulled: so long may the kernel need for it."""
 LOOK_FOR_ROOM_S = LOOK_FOR_TURN_S = 60.0
+LOOK_FOR_LEASE_S = REPORT_AGAIN_S = 5.0
+LEASE_OVER = "waits for the catalog: this station's claim on the drive may have run out"
 IMPATIENT_S = 0.1
 
 
@@ -49,8 +52,12 @@ class Visit:
         watch: Watcher = lambda event: None,
         turns: Turns | None = None,
         clock: Clock | None = None,
+        lease: Lease | None = None,
     ) -> None:
-        """``turns`` are those of the station; without them there are no limits."""
+        """``turns`` are those of the station; without them there are no limits.
+
+        ``lease`` is that on the drive in a fleet, whose catalog this one is then.
+        """
         self._settings, self._device, self._job = settings, device, job
         self._patient, self._watch = patient, watch
         self._turns, self._clock = turns or Turns(), clock or LoopClock()
@@ -66,10 +73,11 @@ class Visit:
             watch,
             checkup=Checkup(catalog, source, device, job, self.log),
             progress=Progress(catalog, job.name, device.serial, job.drive(device.serial).going),
-            pauses=Pauses(catalog, job.name, device.serial, self._clock),
+            pauses=Pauses(catalog, job.name, device.serial, self._clock, self.log),
             retries=Retries(),
             key=StoreKey(settings.store, self.log),
         )
+        self._lease = lease
         self._attempt: Attempt | None = None
         self._turn: Turn | None = None
         self._stop = asyncio.Event()
@@ -89,6 +97,12 @@ class Visit:
     def stop(self) -> None:
         """Settle what is under way, keep the place, and end."""
         self._stop.set()
+        self._nudge.set()
+        if self._attempt is not None:
+            self._attempt.tell("stop")
+
+    def let_go(self) -> None:
+        """The lease may run out: nothing new is begun on the drive until it is renewed."""
         self._nudge.set()
         if self._attempt is not None:
             self._attempt.tell("stop")
@@ -115,7 +129,14 @@ class Visit:
             self._attempt.adopt(settings, is_other_key=is_other_key)
 
     async def run(self) -> None:
-        """To the end of the transfer, or until it is stopped."""
+        """To the end of the transfer, or until it is stopped. Raises DriveBusy when its lease is lost."""
+        if self._lease is None:
+            await self._run()
+            return
+        async with self._lease.kept(self.let_go):
+            await self._run()
+
+    async def _run(self) -> None:
         try:
             await self._errand.pauses.load()
             if await self._has_room() and await self._is_worked():
@@ -133,7 +154,7 @@ class Visit:
     async def _is_worked(self) -> bool:
         """Whether there is an end to it; False when it was stopped, or when it pauses and is not patient."""
         await self._ledger.arrive()
-        while await self._has_turn():
+        while await self._has_turn() and await self._has_lease():
             if self._is_cancelled and self._ledger.state is not DriveState.TRANSFERRING:
                 await self._ledger.finish_cancelled()
                 return True
@@ -180,11 +201,29 @@ class Visit:
         return True
 
     async def _finish(self, event: Mapping[str, Any]) -> None:
-        self.outcome = await self._ledger.finish(event, self._errand.progress.went)
+        self.outcome = await self._reported(event)
         await self._errand.checkup.smart("after")
         # What is known of a finished drive stands in logs and catalog; its journal is of no more use.
         journal = journal_of(self._settings.state_dir, self.job_name, self.serial)
         await asyncio.to_thread(forget_journal, journal)
+
+    async def _reported(self, event: Mapping[str, Any]) -> IngestError | None:
+        """As ``Ledger.finish``. In a fleet it waits for a server that is away."""
+        is_again = False
+        while True:
+            try:
+                if is_again and await self._ledger.has_ended():
+                    # What was written before the answer was lost.
+                    return self._ledger.tell_finish(event)
+                return await self._ledger.finish(event, self._errand.progress.went)
+            except StateUnusable as error:
+                if self._lease is None or (self._stop.is_set() and not self._is_pulled):
+                    raise
+                self.log.warning("drive.report_waits", **told_fields(error))
+            is_again = True
+            self._give_turn_back()
+            self._nudge.clear()
+            await self._clock.wait(self._nudge, REPORT_AGAIN_S)
 
     async def _after_crash(self, error: WorkerLost) -> float:
         """Seconds to wait. ``outcome`` is set when the drive is given up."""
@@ -251,6 +290,18 @@ class Visit:
             await self._wait(LOOK_FOR_TURN_S)
         # Its coming is known; it is to end no later wait.
         self._nudge.clear()
+        return not self._stop.is_set()
+
+    async def _has_lease(self) -> bool:
+        """Waits until the lease is good; False when the visit was stopped first. Raises DriveBusy."""
+        is_told = False
+        while self._lease is not None and not self._stop.is_set():
+            self._lease.check()
+            if self._lease.is_good:
+                break
+            await self._tell_of_wait(LEASE_OVER, is_news=not is_told)
+            is_told = True
+            await self._wait(LOOK_FOR_LEASE_S)
         return not self._stop.is_set()
 
     def _give_turn_back(self) -> None:

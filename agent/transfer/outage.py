@@ -29,7 +29,7 @@ class Outage:
     def begin(self, timeout: asyncio.Timeout) -> None:
         """A request began under this timeout, which is shortened when the time is over."""
         self._under_way.add(timeout)
-        if self.is_over:
+        if self._end_at is not None and self.is_over:
             at = asyncio.get_running_loop().time() + LAST_TRY_S
             timeout.reschedule(min(at, timeout.when() or at))
 

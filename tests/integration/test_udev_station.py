@@ -233,6 +233,9 @@ def test_an_inserted_drive_is_recognised_kept_from_writes_and_ingested(
         ("drive.read_only", f"the kernel refuses writes to {parts} (BLKROGET, and ro in sysfs)"),
         ("drive.smart", f"after: {smart}"),
     }
+    gently = station.logged("drive.gently", drive=serial)["detail"]
+    assert "is failing: 12 sectors wait to be read or replaced; it is read gently" in gently
+    assert station.logged("opened", drive=serial)["reading"].startswith("it is read gently")
 
 
 def test_a_drive_that_goes_in_the_middle_and_comes_back_in_another_bay_is_finished(
@@ -245,6 +248,12 @@ def test_a_drive_that_goes_in_the_middle_and_comes_back_in_another_bay_is_finish
     until(lambda: station.drive("box")["percentComplete"] > 0, WAIT_S)
     box.pull(first)
     station.logged("drive.pulled", bay="1")
+    until(lambda: station.history(serial)[-1]["what"] == "drive.pulled", WAIT_S)
+    assert not [event for event in station.history(serial) if event["what"] == "drive.paused"]
+    rows = json.loads(station.run("drive", "list", "--json"))["value"]
+    (note,) = [row["note"] for row in rows if row["serial"] == serial]
+    assert note.startswith("the drive was pulled from bay 1; its place is kept [drive: Pulled] (since ")
+    assert note.endswith("Put it into any bay: it goes on.")
     assert 0 < station.drive("box")["percentComplete"] < 100
     station.configure()
     assert station.process is not None
@@ -254,6 +263,9 @@ def test_a_drive_that_goes_in_the_middle_and_comes_back_in_another_bay_is_finish
     insert(_sata(serial, "3"))
     assert station.logged("drive.finished", bay="3")["status"] == "Completed"
     assert station.stored("box") == EXPECTED
+    assert [event["detail"] for event in station.history(serial) if event["what"] == "drive.resumed"] == [
+        "bay 3"
+    ]
 
 
 def test_a_station_that_is_killed_in_the_middle_goes_on_when_it_is_started_again(

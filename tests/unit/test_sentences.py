@@ -23,6 +23,7 @@ from agent.model.states import DriveEvent, DriveState, JobState
 from agent.station.clock import LoopClock
 from agent.station.pauses import OVER, PULLED, STANDING, Pauses, newest_pause, told
 from agent.station.sentences import BY_STATE, sentence_of
+from tests.kit.log import KeptLog
 
 AT = datetime(2026, 11, 21, 14, 3, tzinfo=UTC)
 OUTAGE = StoreUnreachable("no answer").line()
@@ -143,7 +144,7 @@ def test_the_lists_of_drives_and_bays_show_a_pause_with_its_reason_and_time(
             await catalog.create_job(SPEC, ship=True, who="test")
             for event in (DriveEvent.ARRIVE, DriveEvent.BEGIN):
                 await catalog.move_drive(job, serial, event, who="test")
-            pauses = Pauses(catalog, job, serial, LoopClock())
+            pauses = Pauses(catalog, job, serial, LoopClock(), KeptLog())
             detail = told("the drive was pulled from bay 3", Side.DRIVE, "Pulled", "Put it into any bay.")
             await pauses.begin(PULLED, detail)
 

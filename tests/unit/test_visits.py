@@ -227,6 +227,7 @@ async def test_a_pause_goes_on_where_the_station_before_left_it(bench: Bench) ->
     assert told == ["drive.paused", "drive.stopped"] * 3
     await bench.run([OPENED, FINISHED])
     assert "drive.resumed" in await bench.history()
+    assert [line["after"] for line in bench.log.named("drive.resumed")][-1] == "drive.stopped"
 
 
 async def test_replay_is_told_at_once_and_leaves_no_turn_behind(bench: Bench) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.config_api import ApiSettings, read_api
+from agent.config_catalog import CatalogSettings, read_catalog
 from agent.errors import ConfigInvalid, MalformedInput
 from agent.model.access import Identity, IdentityKind
 from agent.model.bandwidth import NO_CAP, Cap
@@ -23,6 +24,7 @@ from agent.transfer.ring import SLOT_BYTES
 DEFAULT_CONFIG = Path("/etc/drive-ingest-agent/agent.toml")
 TABLES = {
     "api",
+    "catalog",
     "state_dir",
     "store",
     "image",
@@ -150,6 +152,7 @@ class Settings:
     """The key of the keys in the catalog; None: beside the catalog."""
     metrics: Listen | None = None
     api: ApiSettings = field(default_factory=ApiSettings)
+    catalog: CatalogSettings = field(default_factory=CatalogSettings)
 
     @property
     def catalog_key(self) -> Path:
@@ -184,6 +187,7 @@ def load(path: Path | None, environment: Mapping[str, str], *, with_credential: 
         key_file=_key_file(raw.get("key_file"), environment),
         metrics=_metrics(raw.get("metrics", {}), environment),
         api=read_api(raw.get("api", {}), state_dir, environment),
+        catalog=read_catalog(raw.get("catalog", {}), environment),
     )
 
 

@@ -5,15 +5,20 @@ The driver is an extra and is loaded here alone, when there is a server.
 
 from __future__ import annotations
 
+import os
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import sqlalchemy
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from agent.catalog.connection import MAX_CONNECTIONS
-from agent.errors import ConfigInvalid
+from agent.errors import ConfigInvalid, StateUnusable
 from agent.model.secrets import Secret
 
 CONNECT_WITHIN_S = 5
@@ -25,7 +30,38 @@ IDLE_IN_TRANSACTION_MS = 30_000
 WRITERS = 0x64726976
 """The lock that writers of one catalog take in turn; any number that nobody else uses in this database."""
 
+HOLDER_CHARS = 32
+
 NO_DRIVER = "catalog.url needs a driver for PostgreSQL: pip install 'drive-ingest-agent[fleet]'"
+
+
+def holder_of(state_dir: Path) -> str:
+    """What no other station has: a number of the state directory, made once.
+
+    The locks by which processes of a station keep away from each other's drives lie in the same place, so
+    whoever has the number has those too. Raises StateUnusable.
+    """
+    path = state_dir / "station.id"
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            _make_once(path, uuid4().hex)
+        found = path.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        raise StateUnusable(f"{path} cannot be made or read") from None
+    if len(found) != HOLDER_CHARS or not found.isalnum():
+        raise StateUnusable(f"{path} is damaged: remove it, unless another station runs with this directory")
+    return found
+
+
+def _make_once(path: Path, text: str) -> None:
+    """Of two processes at once, one makes it; none sees half of it."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent) as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(file.name, path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from agent.catalog.catalog import Catalog
+    from agent.catalog.server import Server
 
 T = TypeVar("T")
 
@@ -66,9 +67,8 @@ class Context:
         """The catalog of this station."""
         from agent.catalog.catalog import open_catalog
 
-        settings = self.settings
-        path, origin = settings.state_dir / "catalog.sqlite", f"command on {platform.node()}"
-        async with open_catalog(path, settings.catalog_key, origin=origin) as catalog:
+        settings, origin = self.settings, f"command on {platform.node()}"
+        async with open_catalog(_place(settings), settings.catalog_key, origin=origin) as catalog:
             yield catalog
 
     def with_catalog(self, work: Callable[[Catalog], Coroutine[Any, Any, T]]) -> T:
@@ -79,6 +79,17 @@ class Context:
                 return await work(catalog)
 
         return asyncio.run(go())
+
+
+def _place(settings: Settings) -> Path | Server:
+    """Where the catalog is. Raises ConfigInvalid, and StateUnusable."""
+    shared = settings.catalog
+    if shared.url is None:
+        return settings.state_dir / "catalog.sqlite"
+    from agent.catalog.server import Server, holder_of
+
+    holder = holder_of(settings.state_dir)
+    return Server(shared.url, shared.station, holder, float(shared.lease_s), shared.password())
 
 
 pass_context = click.pass_obj

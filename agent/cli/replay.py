@@ -21,6 +21,7 @@ from agent.model.identity import SerialNumber
 from agent.model.job import Job
 from agent.model.states import DriveState
 from agent.station.intake import choose
+from agent.station.lease import take_lease
 from agent.station.visit import Visit
 from agent.telemetry import SilentLog
 
@@ -59,9 +60,10 @@ async def _replay(context: Context, entry: ImageEntry, as_json: bool) -> int:
     device = await _device(source, entry)
     async with context.catalog() as catalog:
         job, _ = choose(device.serial, await catalog.find_drive(device.serial), 1)
+        job, books, lease = await take_lease(catalog, job, device.serial, SilentLog())
         with Watching(quiet=as_json) as screen:
             visit = Visit(
-                catalog,
+                books,
                 source,
                 context.settings,
                 SilentLog(),
@@ -69,6 +71,7 @@ async def _replay(context: Context, entry: ImageEntry, as_json: bool) -> int:
                 job,
                 patient=False,
                 watch=screen.take,
+                lease=lease,
             )
             stopper = Stopper(visit.stop)
             await visit.run()

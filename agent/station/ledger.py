@@ -43,8 +43,7 @@ class Ledger:
 
     async def finish_cancelled(self) -> None:
         """Its job was cancelled before anything was copied; the catalog may have ended it by itself."""
-        found = await self._catalog.job(self._job.name)
-        if found.drive(self._device.serial).state not in OPEN_DRIVES:
+        if await self.has_ended():
             self._log.info("drive.cancelled")
             return
         await self.begin()
@@ -59,9 +58,8 @@ class Ledger:
     async def finish(self, event: Mapping[str, Any], went: Going) -> IngestError | None:
         """By an uploader's ``finished``; the error that ended the drive, if one did."""
         status, logs = DriveStatus(event["status"]), event["logs"]
-        clean = status is DriveStatus.COMPLETED and not event.get("overwritten")
         await self._record(
-            DriveEvent.FINISH_CLEAN if clean else DriveEvent.FINISH_WITH_FINDINGS,
+            DriveEvent.FINISH_CLEAN if _is_clean(event) else DriveEvent.FINISH_WITH_FINDINGS,
             event.get("detail", ""),
             copy_status="Cancelled" if event.get("cancelled", False) else status,
             tally=read_tally(event),
@@ -72,11 +70,21 @@ class Ledger:
             verified=VerifiedCounts(**event["verified"]) if "verified" in event else None,
             going=read_going(event, went),
         )
+        return self.tell_finish(event)
+
+    async def has_ended(self) -> bool:
+        """Whether the catalog says that the copy is over."""
+        found = await self._catalog.job(self._job.name)
+        return found.drive(self._device.serial).state not in OPEN_DRIVES
+
+    def tell_finish(self, event: Mapping[str, Any]) -> IngestError | None:
+        """To the log; the error that ended the drive, if one did."""
+        status = DriveStatus(event["status"])
         if "error" in event:
             error = from_name(event["error"], event["detail"])
             self._log.error("drive.failed", status=status, **told_fields(error))
             return error
-        tell = self._log.info if clean else self._log.warning
+        tell = self._log.info if _is_clean(event) else self._log.warning
         tell("drive.finished", status=status, **_flat(event["tally"]))
         return None
 
@@ -95,6 +103,10 @@ class Ledger:
         await self._catalog.move_drive(
             self._job.name, self._device.serial, event, who=WHO, detail=detail, **values
         )
+
+
+def _is_clean(event: Mapping[str, Any]) -> bool:
+    return DriveStatus(event["status"]) is DriveStatus.COMPLETED and not event.get("overwritten")
 
 
 def _flat(tally: Mapping[str, Any]) -> dict[str, int]:

@@ -31,6 +31,7 @@ def adopt(old: Settings, new: Settings) -> Adopted:
         "key_file": old.key_file != new.key_file,
         "metrics.listen": old.metrics != new.metrics,
         "api": old.api != new.api,
+        "catalog": old.catalog != new.catalog,
         "devices": old.devices != new.devices,
         "bays": dict(old.bays) != dict(new.bays),
     }
@@ -48,6 +49,7 @@ def adopt(old: Settings, new: Settings) -> Adopted:
         key_file=old.key_file,
         metrics=old.metrics,
         api=old.api,
+        catalog=old.catalog,
     )
     changes = {
         "store.credential_file": old.store.credential != store.credential,

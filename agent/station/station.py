@@ -19,6 +19,7 @@ from agent.devices.hindrance import Hindrance
 from agent.devices.source import Device, DeviceSource
 from agent.errors import (
     ConfigInvalid,
+    DriveBusy,
     IngestError,
     JobNotFound,
     MoveRefused,
@@ -30,6 +31,7 @@ from agent.station.attempt import Watcher
 from agent.station.clock import Clock, LoopClock
 from agent.station.expiry import ExpiryWatch
 from agent.station.intake import choose
+from agent.station.lease import take_lease
 from agent.station.leftovers import remove_leftovers
 from agent.station.notify import Notifier
 from agent.station.reload import adopt
@@ -132,8 +134,9 @@ class Station:
         try:
             await self._read_news()
             await self._look_at_credential()
-            await self._timers.look()
+            # Drives first: that one was pulled is seen here, also while the catalog is away.
             await self._reconcile(group)
+            await self._timers.look()
         except (IngestError, OSError) as error:
             self._log.error("reconcile.failed", error=type(error).__name__, detail=str(error))
             trouble = error
@@ -269,7 +272,8 @@ class Station:
             return
         try:
             job, drive = choose(device.serial, await self._catalog.find_drive(device.serial), count)
-        except PolicyError as error:
+            job, catalog, lease = await take_lease(self._catalog, job, device.serial, self._log)
+        except (PolicyError, DriveBusy) as error:
             # A drive that waits in its bay after its transfer is no news.
             is_news = not isinstance(error, MoveRefused)
             await self._leave_alone(device, error, is_news=is_news)
@@ -278,7 +282,7 @@ class Station:
         self._view.left_alone.pop(key, None)
         self._view.begin(key, device.bay, device.serial, drive.tally, drive.percent_complete)
         visit = Visit(
-            self._catalog,
+            catalog,
             self._source,
             self._settings,
             self._log,
@@ -288,6 +292,7 @@ class Station:
             watch=partial(self._take, key),
             turns=self._turns,
             clock=self._clock,
+            lease=lease,
         )
         self._visits[key] = (visit, group.create_task(self._visit(key, visit)))
 
@@ -331,7 +336,7 @@ class Station:
             visit.log.error("visit.failed", error=error.id, detail=error.detail, next=error.next_step)
 
     async def _leave_alone(
-        self, device: Device, why: Hindrance | PolicyError, *, is_news: bool = True
+        self, device: Device, why: Hindrance | PolicyError | DriveBusy, *, is_news: bool = True
     ) -> None:
         self._view.left_alone[device.key] = why.id
         if self._told.get(device.key) == why.detail:

@@ -14,7 +14,17 @@ from agent.errors import JobNotFound, MalformedInput, MoveRefused
 from agent.model.codes import LogLevel
 from agent.model.job import Job, JobChanges
 from agent.model.states import DriveEvent, DriveState, JobState
-from tests.unit.catalog_cases import WHO, Ticking, name, nobody_answers, opened, serial, spec, walk
+from tests.unit.catalog_cases import (
+    WHO,
+    Ticking,
+    name,
+    nobody_answers,
+    opened,
+    opened_at_once,
+    serial,
+    spec,
+    walk,
+)
 
 ARRIVE, BEGIN, CLEANLY = DriveEvent.ARRIVE, DriveEvent.BEGIN, DriveEvent.FINISH_CLEAN
 SHIP_BACK, WITH_FINDINGS = DriveEvent.SHIP_BACK, DriveEvent.FINISH_WITH_FINDINGS
@@ -28,7 +38,7 @@ def clock() -> Ticking:
 
 @pytest.fixture
 async def catalog(tmp_path: Path, clock: Ticking) -> AsyncIterator[Catalog]:
-    async with opened(tmp_path, clock=clock) as catalog:
+    async with opened_at_once(tmp_path, clock) as catalog:
         yield catalog
 
 

@@ -17,7 +17,7 @@ from agent.model.keys import Password, RecoveryPassword
 from agent.model.papers import NO_PAPERS, Address, Package, Papers, ReturnShipping
 from agent.model.secrets import Secret
 from agent.model.states import DriveEvent, JobState
-from tests.unit.catalog_cases import KEY, WHO, name, opened, serial, spec, walk
+from tests.unit.catalog_cases import KEY, WHO, name, opened_at_once, serial, spec, walk
 
 HOME = Address("A. Person", "1 Quay", "Port", "00001", "XX", "1000000000", "a@example.com")
 PACKAGE = Package("FedEx", "TRK1", 1, "2/1/2024 9:05:00 PM")
@@ -40,7 +40,7 @@ ARRIVE, BEGIN = DriveEvent.ARRIVE, DriveEvent.BEGIN
 
 @pytest.fixture
 async def catalog(tmp_path: Path) -> AsyncIterator[Catalog]:
-    async with opened(tmp_path) as catalog:
+    async with opened_at_once(tmp_path) as catalog:
         yield catalog
 
 

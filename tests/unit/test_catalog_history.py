@@ -15,7 +15,7 @@ from agent.catalog import Catalog, Head
 from agent.catalog.chain import link
 from agent.errors import MalformedInput
 from agent.model.states import DriveEvent
-from tests.unit.catalog_cases import WHO, name, opened, serial, spec, walk
+from tests.unit.catalog_cases import WHO, name, opened, opened_at_once, serial, spec, walk
 
 LAST = 8
 Tamper = Callable[[sqlite3.Connection], object]
@@ -24,7 +24,7 @@ Tamper = Callable[[sqlite3.Connection], object]
 @pytest.fixture
 async def catalog(tmp_path: Path) -> AsyncIterator[Catalog]:
     """With eight events."""
-    async with opened(tmp_path) as catalog:
+    async with opened_at_once(tmp_path) as catalog:
         await catalog.create_job(spec("ship-1", "A"), ship=True, who="clerk")
         await walk(catalog, "ship-1", "A", DriveEvent.ARRIVE, DriveEvent.BEGIN)
         await catalog.record_event("drive.smart", who="station", serial=serial("A"), detail='größe 😀 \\ "')

@@ -12,7 +12,7 @@ from agent.errors import JobNotFound, MalformedInput, MoveRefused, SerialNotSpec
 from agent.model.job import Job
 from agent.model.papers import Package
 from agent.model.states import DriveEvent, DriveState, JobState
-from tests.unit.catalog_cases import WHO, name, opened, serial, spec, walk
+from tests.unit.catalog_cases import WHO, name, opened_at_once, serial, spec, walk
 
 ARRIVE, BEGIN, CLEANLY, FAULT = (
     DriveEvent.ARRIVE,
@@ -25,7 +25,7 @@ A, B = serial("A"), serial("B")
 
 @pytest.fixture
 async def catalog(tmp_path: Path) -> AsyncIterator[Catalog]:
-    async with opened(tmp_path) as catalog:
+    async with opened_at_once(tmp_path) as catalog:
         await catalog.create_job(spec("ship-1", "A", "B"), ship=True, who=WHO)
         yield catalog
 

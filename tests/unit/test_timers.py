@@ -15,7 +15,7 @@ from agent.station.metrics import Surroundings, exposed
 from agent.station.timers import Timers
 from agent.station.view import View
 from tests.kit.log import KeptLog
-from tests.unit.catalog_cases import WHO, Ticking, name, opened, serial, spec, walk
+from tests.unit.catalog_cases import WHO, Ticking, name, opened, opened_at_once, serial, spec, walk
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def clock() -> Ticking:
 
 @pytest.fixture
 async def catalog(tmp_path: Path, clock: Ticking) -> AsyncIterator[Catalog]:
-    async with opened(tmp_path, clock=clock) as catalog:
+    async with opened_at_once(tmp_path, clock) as catalog:
         yield catalog
 
 

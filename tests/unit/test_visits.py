@@ -340,10 +340,12 @@ async def test_a_job_that_is_cancelled_ends_a_drive_that_waits_for_its_turn(benc
     bench.script.pairs = [[STAYS]]
     first = await bench.visit("S1", "1", turns=turns)
     second = await bench.visit("S2", "2", turns=turns, clock=None)
-    tasks = [asyncio.create_task(visit.run()) for visit in (first, second)]
+    tasks = []
     async with asyncio.timeout(20):
-        while not bench.log.named("drive.waits"):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+        for visit in (first, second):
+            tasks.append(asyncio.create_task(visit.run()))
+            while not bench.script.begun or (visit is second and not bench.log.named("drive.waits")):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         second.cancel()
         await tasks[1]
         assert (await bench.drive("S2")).copy_status == "Cancelled"
@@ -361,7 +363,7 @@ async def test_a_drive_that_is_pulled_while_it_waits_for_its_turn_lets_the_other
     async with asyncio.timeout(20):
         for number, visit in enumerate(visits):
             tasks.append(asyncio.create_task(visit.run()))
-            while len(bench.log.named("drive.waits")) < number:  # noqa: ASYNC110
+            while not bench.script.begun or len(bench.log.named("drive.waits")) < number:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         visits[1].pulled()
         await tasks[1]

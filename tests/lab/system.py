@@ -94,7 +94,7 @@ def configure(tree: Path) -> None:
 
 
 def pack(tree: Path, image: Path) -> None:
-    """The folder as an ext4 image with 4 GiB of free space, which is what `doctor` wants; it takes no mount."""
+    """The folder as an ext4 image with 4 GiB free, as `doctor` wants it; it takes no mount."""
     used = int(subprocess.check_output(["du", "-sm", tree]).split()[0])
     run(
         "mke2fs",

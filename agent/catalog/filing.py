@@ -59,6 +59,7 @@ class Filing(Books):
             row, job = await jobs.load(turn.connection, name)
             if job.state is JobState.CREATING:
                 await jobs.change(turn.connection, row.id, updated=turn.now, **_anew(turn))
+                await turn.note("job.update", name, None, "its two weeks begin anew")
             await _change_papers(turn, job, changes)
             await _change_options(turn, job, changes)
             if changes.drives is not None:

@@ -62,6 +62,7 @@ class Operating(Books):
             if package is not None:
                 papers = rows.papers_columns(replace(job.papers, return_package=package))
                 await jobs.change(turn.connection, row.id, **papers)
+                await turn.note("job.update_papers", name, None, "returnPackage")
             for drive in job.drives:
                 if drive.state is not DriveState.NEVER_RECEIVED:
                     await drive_event(turn, name, drive.serial, DriveEvent.SHIP_BACK, note)

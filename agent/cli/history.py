@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import click
 
 from agent.cli.context import Context, json_option, pass_context, print_json
-from agent.errors import StateUnusable
 
 if TYPE_CHECKING:
     from agent.catalog import HistoryCheck
+
+EXIT_BROKEN = 5
+NEXT_STEP = "Keep the state directory as it is, and compare it with a backup and with heads noted in the log."
 
 
 @click.group()
@@ -52,7 +54,8 @@ def verify(context: Context, noted: str | None, as_json: bool) -> None:
             )
         click.echo(f"head {check.head}")
     if check.broken is not None:
-        raise StateUnusable(f"the history is broken: {check.broken}")
+        click.echo(f"error: the history is broken: {check.broken} [station]. {NEXT_STEP}", err=True)
+        raise click.exceptions.Exit(EXIT_BROKEN)
 
 
 def _to_json(check: HistoryCheck) -> dict[str, object]:

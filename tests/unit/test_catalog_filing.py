@@ -117,6 +117,7 @@ async def test_an_update_tells_what_was_changed_and_no_address(catalog: Catalog)
     assert (updated.log_level, updated.backup_manifest) == (LogLevel.VERBOSE, True)
     assert await whats(catalog) == [
         ("job.create", ""),
+        ("job.update", "its two weeks begin anew"),
         ("job.update_papers", "tags, returnAddress, returnShipping, deliveryPackage"),
         ("job.update_options", "logLevel Verbose, backupManifest True"),
         ("job.cancel", "please"),
@@ -124,7 +125,7 @@ async def test_an_update_tells_what_was_changed_and_no_address(catalog: Catalog)
     ]
     again = await catalog.update_job(name(), changes, who=WHO)
     assert replace(again, updated=updated.updated) == updated
-    assert len(await whats(catalog)) == 5
+    assert len(await whats(catalog)) == 6
 
 
 @pytest.mark.parametrize("begun", [False, True])

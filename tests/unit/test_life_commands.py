@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from agent.cli.main import cli
-from agent.errors import IngestError, MalformedInput, MoveRefused, SerialNotSpecified, StateUnusable
+from agent.errors import IngestError, MalformedInput, MoveRefused, SerialNotSpecified
 
 ADDRESS = {
     "recipientName": "A. Person",
@@ -174,11 +174,13 @@ def test_a_history_that_was_tampered_with_is_told_with_its_first_broken_link(
     connection.execute("UPDATE event SET who = 'nobody' WHERE id = 3")
     connection.commit()
     connection.close()
-    with pytest.raises(
-        StateUnusable, match=r"history is broken: event 3 \(drive.arrive\) was changed"
-    ) as told:
-        filed("history", "verify")
-    assert told.value.exit_code == 5
+    for arguments in ((), ("--json",)):
+        told = CliRunner().invoke(
+            cli, ["history", "verify", *arguments], env={"INGEST_AGENT_STATE": str(tmp_path / "state")}
+        )
+        assert told.exit_code == 5
+        assert "error: the history is broken: event 3 (drive.arrive) was changed" in told.stderr
+    assert json.loads(told.stdout)["broken"].startswith("event 3 (drive.arrive) was changed")
     with pytest.raises(MalformedInput, match="no head of a history"):
         filed("history", "verify", "--head", "3")
 

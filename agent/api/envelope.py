@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.api.gate import Gate
 from agent.api.problems import ArmError, internal, refused
-from agent.errors import IngestError, StationError
+from agent.errors import IngestError, PolicyError
 from agent.telemetry import Log
 
 _ID = re.compile(r"[A-Za-z0-9-]{1,64}\Z", re.ASCII)
@@ -78,7 +78,7 @@ class Envelope:
     def _problem(self, error: Exception, request_id: str) -> ArmError:
         if isinstance(error, ArmError):
             return error
-        if isinstance(error, StationError):
+        if isinstance(error, IngestError) and not isinstance(error, PolicyError):
             self._log.error("api.station", request=request_id, error=error.id, detail=error.detail)
         if isinstance(error, IngestError):
             return refused(error)

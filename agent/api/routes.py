@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -24,25 +21,24 @@ from agent.api.answers import (
     location_to_json,
     operations_to_json,
 )
+from agent.api.asked import body_of, caller_of, job_of, listens_after, place_of, query_of
 from agent.api.bodies import read_verb
-from agent.api.desk import DRIVE_VERBS, JOB_VERBS, Desk, Place
+from agent.api.desk import DRIVE_VERBS, JOB_VERBS, Desk
 from agent.api.envelope import response_of
-from agent.api.feed import Feed, Moved, Tiding, TooManyListeners
+from agent.api.feed import Feed, TooManyListeners
 from agent.api.gate import Caller
-from agent.api.openapi import document
+from agent.api.openapi import VERSIONS, document
 from agent.api.paging import next_link, read_page
 from agent.api.problems import ArmError, not_found
+from agent.api.stream import about, joined, sent
 from agent.catalog import Catalog
 from agent.config_api import ApiSettings
 from agent.formats.jobpapers import MAX_TEXT_CHARS
-from agent.formats.json_fields import MAX_REQUEST_BYTES
 from agent.model.job import Job
 from agent.model.keys import RecoveryPassword
 from agent.model.locations import find_location
 from agent.model.roles import Right, Role
 
-VERSIONS = ("2016-11-01", "2020-08-01", "2021-01-01")
-BODY_WITHIN_S = 30.0
 HANDS = frozenset({"receive", "markNeverReceived", "shipBack"})
 """Verbs of those who hold the drives; the other verbs are decisions."""
 
@@ -92,12 +88,12 @@ class Api:
 
     async def locations(self, request: Request) -> Response:
         """Locations_List."""
-        _caller(request).need(Right.READ_LOCATIONS)
+        caller_of(request).need(Right.READ_LOCATIONS)
         return JSONResponse(listed([location_to_json(one) for one in self._settings.locations]))
 
     async def location(self, request: Request) -> Response:
         """Locations_Get, by the name's long or short form."""
-        _caller(request).need(Right.READ_LOCATIONS)
+        caller_of(request).need(Right.READ_LOCATIONS)
         named = request.path_params["location"]
         found = find_location(named, self._settings.locations)
         if found is None:
@@ -126,12 +122,12 @@ class Api:
             case "DELETE":
                 return await self._delete(request)
         desk, caller = self._desk(request, Right.READ)
-        return self._told(await desk.job(_place(request), _job(request)), caller.role)
+        return self._told(await desk.job(place_of(request), job_of(request)), caller.role)
 
     async def keys(self, request: Request) -> Response:
         """BitLockerKeys_List: the one answer that holds keys."""
         desk, _ = self._desk(request, Right.LIST_KEYS)
-        found = await desk.keys(_place(request), _job(request))
+        found = await desk.keys(place_of(request), job_of(request))
         shown = [
             {"driveId": serial.shown, "bitLockerKey": key.secret.reveal()}
             for serial, key in found
@@ -142,37 +138,37 @@ class Api:
     async def history(self, request: Request) -> Response:
         """What happened to a job; of our own."""
         desk, caller = self._desk(request, Right.READ_HISTORY)
-        events = await desk.history(_place(request), _job(request))
+        events = await desk.history(place_of(request), job_of(request))
         return JSONResponse(listed([event_to_json(event, caller.role) for event in events]))
 
     async def job_verb(self, request: Request) -> Response:
         """What operators do to a job; of our own."""
         verb = _verb(request, JOB_VERBS)
         desk, caller = self._desk(request, _right_of(verb))
-        said = read_verb(await _body(request))
-        return self._told(await desk.of_job(_place(request), _job(request), verb, said), caller.role)
+        said = read_verb(await body_of(request))
+        return self._told(await desk.of_job(place_of(request), job_of(request), verb, said), caller.role)
 
     async def drive_verb(self, request: Request) -> Response:
         """What operators do to a drive; of our own."""
         verb = _verb(request, DRIVE_VERBS)
         desk, caller = self._desk(request, _right_of(verb))
-        said = read_verb(await _body(request))
+        said = read_verb(await body_of(request))
         drive = request.path_params["drive"]
-        job = await desk.of_drive(_place(request), _job(request), drive, verb, said)
+        job = await desk.of_drive(place_of(request), job_of(request), drive, verb, said)
         return self._told(job, caller.role)
 
     async def events(self, request: Request) -> Response:
         """Server-sent events: of the whole station, or of one job (``?job=NAME``)."""
-        caller = _caller(request)
+        caller = caller_of(request)
         caller.need(Right.READ_HISTORY)
         named = request.query_params.get("job")
-        stream = self._stream(_after(request), None if named is None else named.lower(), caller.role)
+        stream = self._stream(listens_after(request), None if named is None else named.lower(), caller.role)
         try:
             first = await anext(stream)
         except TooManyListeners:
             raise ArmError(503, "TooManyListeners", "too many others listen; try again later") from None
         headers = {"X-Accel-Buffering": "no"}
-        return StreamingResponse(_all(first, stream), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(joined(first, stream), media_type="text/event-stream", headers=headers)
 
     async def openapi(self, request: Request) -> Response:
         """The description of all this."""
@@ -180,8 +176,8 @@ class Api:
 
     async def _jobs(self, request: Request, *, drives: bool) -> Response:
         desk, caller = self._desk(request, Right.READ)
-        query = _query(request)
-        page = await desk.jobs(_place(request), read_page(query))
+        query = query_of(request)
+        page = await desk.jobs(place_of(request), read_page(query))
         link = None
         if page.next is not None:
             path = request.scope["raw_path"].decode("ascii")
@@ -193,22 +189,22 @@ class Api:
     async def _put(self, request: Request) -> Response:
         desk, caller = self._desk(request, Right.WRITE)
         tenant = request.headers.get("x-ms-client-tenant-id", "")[:MAX_TEXT_CHARS]
-        body = await _body(request)
-        job, location, is_new = await desk.put(_place(request), _job(request), body, tenant)
+        body = await body_of(request)
+        job, location, is_new = await desk.put(place_of(request), job_of(request), body, tenant)
         return self._told(job, caller.role, status=201 if is_new else 200, location=location)
 
     async def _patch(self, request: Request) -> Response:
         desk, caller = self._desk(request, Right.WRITE)
-        body = await _body(request)
-        return self._told(await desk.patch(_place(request), _job(request), body), caller.role)
+        body = await body_of(request)
+        return self._told(await desk.patch(place_of(request), job_of(request), body), caller.role)
 
     async def _delete(self, request: Request) -> Response:
         desk, _ = self._desk(request, Right.DELETE)
-        await desk.delete(_place(request), _job(request))
+        await desk.delete(place_of(request), job_of(request))
         return Response(status_code=200)
 
     def _desk(self, request: Request, right: Right) -> tuple[Desk, Caller]:
-        caller = _caller(request)
+        caller = caller_of(request)
         caller.need(right)
         return Desk(self._catalog, self._settings, caller), caller
 
@@ -229,39 +225,13 @@ class Api:
             async for tiding in tidings:
                 if tiding is None:
                     yield ": here\n\n"
-                elif job is None or _job_of(tiding) == job:
-                    yield _sent(tiding, role)
-
-
-def _job_of(tiding: Tiding) -> str | None:
-    return tiding.event.job if isinstance(tiding, Moved) else tiding.job
-
-
-def _sent(tiding: Tiding, role: Role) -> str:
-    if isinstance(tiding, Moved):
-        event = tiding.event
-        return _field("id", str(event.id)) + _message(event.what, event_to_json(event, role))
-    return _message("progress", tiding.body)
-
-
-def _message(kind: str, body: Mapping[str, Any]) -> str:
-    return _field("event", kind) + _field("data", json.dumps(body)) + "\n"
-
-
-def _field(name: str, value: str) -> str:
-    return f"{name}: {value}\n"
-
-
-async def _all(first: str, rest: AsyncGenerator[str, None]) -> AsyncIterator[str]:
-    async with aclosing(rest):
-        yield first
-        async for one in rest:
-            yield one
+                elif job is None or about(tiding) == job:
+                    yield sent(tiding, role)
 
 
 def _versioned(endpoint: Endpoint) -> Endpoint:
     async def checked(request: Request) -> Response:
-        version = _query(request).get("api-version")
+        version = query_of(request).get("api-version")
         if not version:
             told = f"the query parameter api-version is missing; this station knows {', '.join(VERSIONS)}"
             raise ArmError(400, "MissingApiVersionParameter", told, "api-version")
@@ -284,48 +254,6 @@ async def _refused(request: Request, error: Exception) -> Response:
     return response_of(ArmError(error.status_code, "ResourceNotFound", told))
 
 
-async def _body(request: Request) -> bytes:
-    """Raises ArmError for one that is too long, too slow, or of another kind than JSON."""
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if kind not in ("application/json", "text/json", "application/merge-patch+json", ""):
-        raise ArmError(415, "UnsupportedMediaType", f"the body must be application/json, not {kind[:60]!r}")
-    if request.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
-        raise ArmError(415, "UnsupportedMediaType", "the body must not be compressed")
-    parts, size = [], 0
-    try:
-        async with asyncio.timeout(BODY_WITHIN_S):
-            async for part in request.stream():
-                parts.append(part)
-                size += len(part)
-                if size > MAX_REQUEST_BYTES:
-                    raise ArmError(
-                        413, "RequestContentTooLarge", f"the body has more than {MAX_REQUEST_BYTES} bytes"
-                    )
-    except TimeoutError:
-        raise ArmError(408, "RequestTimeout", f"the body did not come within {BODY_WITHIN_S:g} s") from None
-    return b"".join(parts)
-
-
-def _caller(request: Request) -> Caller:
-    caller = request.scope["state"]["caller"]
-    assert isinstance(caller, Caller)
-    return caller
-
-
-def _query(request: Request) -> dict[str, str]:
-    return {name.lower(): value for name, value in request.query_params.items()}
-
-
-def _place(request: Request) -> Place:
-    found = request.path_params
-    return Place(found["subscription"], found.get("group"))
-
-
-def _job(request: Request) -> str:
-    named: str = request.path_params["job"]
-    return named
-
-
 def _verb(request: Request, verbs: Mapping[str, object]) -> str:
     verb: str = request.path_params["verb"]
     if verb not in verbs:
@@ -337,13 +265,3 @@ def _verb(request: Request, verbs: Mapping[str, object]) -> str:
 
 def _right_of(verb: str) -> Right:
     return Right.HANDLE if verb in HANDS else Right.DECIDE
-
-
-def _after(request: Request) -> int | None:
-    """Where a listener that comes again left off."""
-    text = request.headers.get("last-event-id", "")
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise ArmError(400, "InvalidHeader", "Last-Event-ID is the number of no event", "Last-Event-ID")
-    return int(text)

@@ -20,6 +20,7 @@ from agent.api.feed import Feed
 from agent.api.gate import Gate
 from agent.api.protocol import Protocol
 from agent.api.routes import Api
+from agent.api.tls import context_of, renew
 from agent.api.tokens import TokenStore
 from agent.catalog import Catalog
 from agent.config_api import ApiSettings, TcpSettings
@@ -32,7 +33,6 @@ BACKLOG = 128
 MAX_HEAD_BYTES = 64 * 1024
 KEEP_ALIVE_S = 30
 END_WITHIN_S = 5
-RENEW_EVERY_S = 10.0
 
 
 @asynccontextmanager
@@ -52,7 +52,7 @@ async def serving(
         watching = [asyncio.create_task(feed.run())]
         if settings.tcp is not None:
             (context,) = [found for _, found in bound if found is not None]
-            watching.append(asyncio.create_task(_renew(settings.tcp, context, log)))
+            watching.append(asyncio.create_task(renew(settings.tcp, context, log)))
         places = tuple(_shown(listening) for listening, _ in bound)
         log.info("api.serves", places=", ".join(places) or "nowhere")
         try:
@@ -114,7 +114,7 @@ def _bound(settings: ApiSettings, log: Log) -> Iterator[list[_Bound]]:
     path: Path | None = None
     try:
         if settings.tcp is not None:
-            context = _context(settings.tcp)
+            context = context_of(settings.tcp)
             found.append((_tcp(settings.tcp), context))
         if settings.socket is not None and (listening := _unix(settings.socket, settings, log)) is not None:
             path = settings.socket
@@ -171,57 +171,6 @@ def _clear(path: Path) -> None:
                 probe.connect(os.fspath(path))
             except (ConnectionRefusedError, FileNotFoundError):
                 path.unlink(missing_ok=True)
-
-
-def _context(settings: TcpSettings) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    _load(context, settings)
-    return context
-
-
-async def _renew(settings: TcpSettings, context: ssl.SSLContext, log: Log) -> None:
-    """A certificate that is replaced counts for connections from then on; a wrong one leaves the old one."""
-    seen = await asyncio.to_thread(_stamps, settings)
-    while True:
-        await asyncio.sleep(RENEW_EVERY_S)
-        found = await asyncio.to_thread(_stamps, settings)
-        if found == seen:
-            continue
-        seen = found
-        try:
-            # First into a context of its own: half of a pair must not get into the one that is in use.
-            await asyncio.to_thread(_context, settings)
-            _load(context, settings)
-        except ConfigInvalid as error:
-            log.error("api.certificate_kept", detail=error.detail, next=error.next_step)
-        else:
-            log.info("api.certificate_renewed")
-
-
-def _stamps(settings: TcpSettings) -> list[tuple[int, int] | None]:
-    return [_stamp(path) for path in (settings.certificate, settings.certificate_key)]
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_ino
-
-
-def _load(context: ssl.SSLContext, settings: TcpSettings) -> None:
-    try:
-        context.load_cert_chain(settings.certificate, settings.certificate_key, password=_no_password)
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or getattr(error, "reason", None) or "they do not fit together"
-        raise ConfigInvalid(f"api.certificate and api.certificate_key cannot be used: {why}") from None
-
-
-def _no_password() -> str:
-    """A key with a password would make the server ask for it on a terminal."""
-    raise ValueError("the key has a password")
 
 
 def _shown(listening: socket.socket) -> str:

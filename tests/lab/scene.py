@@ -34,7 +34,7 @@ WITHOUT_ACTS: Final = "LAB_WITHOUT_ACTS"
 KEEP_JOURNALS: Final = "LAB_JOURNALS"
 """In the environment: a folder in which the journal of each scene is kept."""
 WITHIN_S: Final = 300.0
-WITHIN_WITHOUT_ACTS_S: Final = 45.0
+WITHIN_WITHOUT_ACTS_S: Final = 30.0
 SLOW_TO_ANSWER: Final = "DriveNotAnswering"
 LOOK_EVERY_S: Final = 1.0
 AS_SERVICE: Final = "runuser -u drive-ingest -- ingest-agent"

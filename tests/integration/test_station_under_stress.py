@@ -26,8 +26,9 @@ from agent.station import retries as retries_module
 from agent.station import station as station_module
 from agent.station.pauses import PAUSED, PULLED, RESUMED, standing
 from agent.station.view import View
-from agent.transfer.orders import ReaderOrder, UploadOrder
+from agent.transfer.orders import UploadOrder
 from agent.transfer.pair import Pair
+from agent.transfer.reader_order import ReaderOrder
 from tests.kit import images
 from tests.kit.bench import EXPECTED_FILES, JOB, Bench
 from tests.kit.log import KeptLog

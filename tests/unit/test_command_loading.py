@@ -53,6 +53,7 @@ def test_the_uploader_loads_neither_sdk_nor_arrays_nor_a_parser_of_manifests_bef
         "lxml",
         "cryptography",
         "click",
+        "http",
     }
     assert not loaded & {"agent.model.job", "agent.model.keys", "agent.volume.ntfs", "agent.volume.bitlocker"}
 
@@ -73,7 +74,7 @@ def test_looking_into_a_volume_loads_no_database_engine_no_cloud_and_no_xml() ->
 def test_a_replay_loads_of_its_database_engine_the_core_and_draws_no_screen() -> None:
     loaded = _loaded_by(f"{SHOW.format('replay')}; import agent.catalog.catalog, agent.blobs.opening")
     assert {"agent.cli.replay", "sqlalchemy"} <= loaded
-    assert not loaded & {"sqlalchemy.orm", "sqlalchemy.ext.asyncio", "aiosqlite", "alembic"}
+    assert not loaded & {"sqlalchemy.orm", "sqlalchemy.ext.asyncio", "psycopg", "alembic"}
     assert not loaded & {
         "rich",
         "structlog",

@@ -9,7 +9,6 @@ import ssl
 import time
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from agent.blobs.wire.answer import Incoming
 from agent.blobs.wire.connection import Connection
@@ -57,9 +56,7 @@ class Route:
         parts = urlsplit(endpoint)
         host, is_tls = parts.hostname or "", parts.scheme == "https"
         port = parts.port or (443 if is_tls else 80)
-        url = getproxies().get(parts.scheme)
-        proxy = Proxy.of(url) if url and not proxy_bypass(f"{host}:{port}") else None
-        return cls(host, port, tls if is_tls else None, proxy)
+        return cls(host, port, tls if is_tls else None, _proxy(parts.scheme, f"{host}:{port}"))
 
     @property
     def authority(self) -> str:
@@ -70,6 +67,16 @@ class Route:
     def is_relayed(self) -> bool:
         """Requests themselves go to the proxy, in absolute form; over TLS it is only a tunnel."""
         return self.proxy is not None and self.tls is None
+
+
+def _proxy(scheme: str, authority: str) -> Proxy | None:
+    if f"{scheme}_proxy" not in map(str.lower, os.environ):
+        return None
+    # Here, for it brings a client of HTTP and a reader of mail along.
+    from urllib.request import getproxies, proxy_bypass
+
+    url = getproxies().get(scheme)
+    return Proxy.of(url) if url and not proxy_bypass(authority) else None
 
 
 def tls_context() -> ssl.SSLContext:

@@ -47,7 +47,14 @@ class Went:
     body: dict[str, Any]
 
 
-Tiding = Moved | Went
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What is told begins after the event ``after``."""
+
+    after: int
+
+
+Tiding = Begun | Moved | Went
 
 
 class Feed:
@@ -88,6 +95,8 @@ class Feed:
             known = await self._catalog.last_event_id()
             self._last = known if self._last is None else min(self._last, known)
             self._wanted.set()
+            if after is None:
+                yield Begun(known)
             for event in await self._missed(known if after is None else after, known):
                 yield Moved(event)
             for went in [*self._told.values()]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 
@@ -25,7 +26,7 @@ from agent.api.asked import body_of, caller_of, job_of, listens_after, place_of,
 from agent.api.bodies import read_verb
 from agent.api.desk import DRIVE_VERBS, JOB_VERBS, Desk
 from agent.api.envelope import response_of
-from agent.api.feed import Feed, TooManyListeners
+from agent.api.feed import Begun, Feed, TooManyListeners
 from agent.api.gate import Caller
 from agent.api.openapi import VERSIONS, document
 from agent.api.paging import next_link, read_page
@@ -39,6 +40,8 @@ from agent.model.keys import RecoveryPassword
 from agent.model.locations import find_location
 from agent.model.roles import Right, Role
 
+STREAM_AT_MOST_S = 600.0
+"""Listeners come again by themselves, and their token is looked at again."""
 HANDS = frozenset({"receive", "markNeverReceived", "shipBack"})
 """Verbs of those who hold the drives; the other verbs are decisions."""
 
@@ -221,12 +224,15 @@ class Api:
         return f"{request.scope['scheme']}://{host}"
 
     async def _stream(self, after: int | None, job: str | None, role: Role) -> AsyncGenerator[str, None]:
+        end = time.monotonic() + STREAM_AT_MOST_S
         async with aclosing(self._feed.listen(after)) as tidings:
             async for tiding in tidings:
                 if tiding is None:
                     yield ": here\n\n"
-                elif job is None or about(tiding) == job:
+                elif job is None or isinstance(tiding, Begun) or about(tiding) == job:
                     yield sent(tiding, role)
+                if time.monotonic() > end:
+                    return
 
 
 def _versioned(endpoint: Endpoint) -> Endpoint:

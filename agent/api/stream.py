@@ -8,17 +8,25 @@ from contextlib import aclosing
 from typing import Any
 
 from agent.api.answers import event_to_json
-from agent.api.feed import Moved, Tiding
+from agent.api.feed import Begun, Moved, Tiding, Went
 from agent.model.roles import Role
 
 
 def about(tiding: Tiding) -> str | None:
     """The name of the job; None where it is of none."""
-    return tiding.event.job if isinstance(tiding, Moved) else tiding.job
+    match tiding:
+        case Moved(event):
+            return event.job
+        case Went(job, _):
+            return job
+    return None
 
 
 def sent(tiding: Tiding, role: Role) -> str:
     """One message of the stream."""
+    if isinstance(tiding, Begun):
+        # Without data it is no event to a listener, which keeps the number for when it comes again.
+        return _field("id", str(tiding.after)) + "\n"
     if isinstance(tiding, Moved):
         event = tiding.event
         return _field("id", str(event.id)) + _message(event.what, event_to_json(event, role))

@@ -169,7 +169,8 @@ def test_events_are_a_stream_that_browsers_understand(server: Server) -> None:
 
 def test_a_server_with_listeners_ends_in_order(tmp_path: Path, certificates: Certificates) -> None:
     with serving(tmp_path, certificates) as server, _stream(server) as response:
-        assert response.readline() == b": here\n"
+        begun = [response.readline() for _ in range(4)]
+        assert begun == [b": here\n", b"\n", b"id: 0\n", b"\n"]
         server.process.terminate()
         assert server.process.wait(30) == 0
         assert response.read().strip() == b""

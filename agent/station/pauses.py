@@ -11,6 +11,7 @@ from agent.errors import IngestError, Side, StateUnusable
 from agent.model.identity import JobName, SerialNumber
 from agent.model.states import DriveEvent
 from agent.station.clock import Clock
+from agent.station.toldlog import told_fields
 from agent.telemetry import Log
 
 WHO = "station"
@@ -73,8 +74,21 @@ class Pauses:
         return f": {name}]" in self._detail
 
     async def error(self, error: IngestError) -> None:
-        """The transfer waits for something, or for somebody to mend it."""
+        """The transfer waits for something, or for somebody to mend it: the log is told each time."""
+        self._log.warning(PAUSED, **told_fields(error))
         await self.begin(PAUSED, error.line(), error.id)
+
+    async def pulled(self, bay: str) -> None:
+        """The drive is not in its bay any more."""
+        detail = f"the drive was pulled from bay {bay}; its place is kept"
+        await self.begin(PULLED, told(detail, Side.DRIVE, "Pulled", "Put it into any bay: it goes on."))
+
+    async def stopped(self) -> None:
+        """The station ends."""
+        detail = "the station was stopped; the drive's place is kept"
+        await self.begin(
+            STOPPED, told(detail, Side.STATION, "Stopped", "It goes on when the station runs again.")
+        )
 
     async def begin(self, what: str, detail: str, name: str = "") -> None:
         """``name`` tells reasons of one kind apart; the same one again is no news."""

@@ -20,9 +20,9 @@ from agent.model.identity import JobName, SerialNumber
 from agent.model.job import Drive
 from agent.model.states import DriveEvent, DriveState, JobState
 from agent.station import attempt as attempt_module
+from agent.station import lineup as lineup_module
 from agent.station import retries as retries_module
 from agent.station import station as station_module
-from agent.station import visit as visit_module
 from agent.station.pauses import standing
 from agent.station.places import journal_of
 from agent.station.station import Station
@@ -219,7 +219,7 @@ async def test_workers_that_die_again_and_again_fault_the_drive_until_it_is_reso
 
 def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retries_module, "FIRST_WAIT_S", 0.1)
-    monkeypatch.setattr(visit_module, "LOOK_FOR_ROOM_S", 0.1)
+    monkeypatch.setattr(lineup_module, "LOOK_FOR_ROOM_S", 0.1)
 
 
 async def test_no_drive_is_begun_while_the_state_disk_has_no_room_and_then_it_is(

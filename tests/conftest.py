@@ -4,12 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from fixtures.azurite import Azurite
+
+OF_THIS_MACHINE = frozenset(
+    {
+        "test_block_devices",
+        "test_debian_package",
+        "test_disks_in_use",
+        "test_hardened_unit",
+        "test_udev_conformance",
+        "test_udev_recorded",
+        "test_udev_station",
+    }
+)
+"""They use what there is once on a machine (loop devices, udev, containers): one worker has them all."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Of several workers (``-n 2``) one has a whole file: what the file makes for its tests is made once."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # it may not be installed
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "machine" if Path(file).stem in OF_THIS_MACHINE else file
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

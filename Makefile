@@ -28,8 +28,10 @@ azurite: $(STAMP)
 demo: azurite ## Make a BitLocker drive, ingest it into Azurite, show what happened.
 	@$(BIN)/python -m fixtures.demo
 
+# Many tests wait rather than compute: so two at once, and each file by one of the two.
+WORKERS ?= 2
 test: azurite ## Run all tests.
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder
 
 # The same N and SEED give the same images everywhere; what is found is kept in tests/fuzz/regressions.
 N ?= 1000

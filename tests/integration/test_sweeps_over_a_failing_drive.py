@@ -246,6 +246,7 @@ TREATMENTS = {
 }
 
 
+@pytest.mark.usefixtures("_brief_pauses")
 @pytest.mark.parametrize("treatment", TREATMENTS.values(), ids=TREATMENTS)
 @pytest.mark.parametrize("seed", range(4))
 async def test_every_blob_ends_as_its_bytes_allow(tmp_path: Path, seed: int, treatment: Treatment) -> None:

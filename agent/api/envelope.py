@@ -6,7 +6,7 @@ import re
 import time
 import traceback
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
@@ -55,8 +55,11 @@ _OVER_TLS = {"Strict-Transport-Security": "max-age=31536000"}
 class Envelope:
     """The outermost layer. Nothing gets past it but an answer."""
 
-    def __init__(self, app: ASGIApp, gate: Gate, log: Log) -> None:
-        self._app, self._gate, self._log = app, gate, log
+    def __init__(
+        self, app: ASGIApp, gate: Gate, log: Log, *, is_full: Callable[[], bool] = lambda: False
+    ) -> None:
+        """``is_full``: there are more connections than this server takes."""
+        self._app, self._gate, self._log, self._is_full = app, gate, log, is_full
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -65,6 +68,10 @@ class Envelope:
         letter = _Letter(scope, send)
         scope["path"] = canonical_path(scope["path"])
         try:
+            if self._is_full():
+                raise ArmError(
+                    503, "ServerBusy", "too many connections; try again", headers={"Retry-After": "5"}
+                )
             scope["state"] = {**scope.get("state", {}), "caller": await self._gate.admit(scope)}
             await self._app(scope, receive, letter.send)
         except ClientDisconnect:

@@ -18,6 +18,8 @@ from agent.api.gate import UNIX
 from agent.api.problems import ArmError
 
 HEAD_WITHIN_S = 5.0
+MAX_CONNECTIONS = 128
+"""Beyond these a request is told to come again; beyond twice as many nobody is listened to."""
 _CREDENTIALS = struct.Struct("3i")
 
 
@@ -33,6 +35,8 @@ class Protocol(H11Protocol):
         if bound is not None and bound.family == socket.AF_UNIX:
             packed = bound.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
             self.client = (UNIX, _CREDENTIALS.unpack(packed)[1])
+        if len(self.connections) > 2 * MAX_CONNECTIONS:
+            transport.abort()
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:

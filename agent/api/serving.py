@@ -7,7 +7,7 @@ import os
 import socket
 import ssl
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from agent.api.envelope import Envelope
 from agent.api.failures import Failures
 from agent.api.feed import Feed
 from agent.api.gate import Gate
-from agent.api.protocol import Protocol
+from agent.api.protocol import MAX_CONNECTIONS, Protocol
 from agent.api.routes import Api
 from agent.api.tls import context_of, renew
 from agent.api.tokens import TokenStore
@@ -28,7 +28,6 @@ from agent.errors import ConfigInvalid
 from agent.telemetry import Log
 
 SOCKET_MODE = 0o660
-MAX_CONNECTIONS = 128
 BACKLOG = 128
 MAX_HEAD_BYTES = 64 * 1024
 KEEP_ALIVE_S = 30
@@ -42,9 +41,12 @@ async def serving(
     """As long as the block runs; gives the places where. Raises ConfigInvalid when one cannot be had."""
     feed = Feed(catalog, log)
     gate = Gate(tokens, settings.socket_role, catalog, log, Failures())
-    app = Envelope(Api(catalog, settings, feed).app(), gate, log)
+    servers: list[_Server] = []
+    app = Envelope(
+        Api(catalog, settings, feed).app(), gate, log, is_full=lambda: _connections(servers) > MAX_CONNECTIONS
+    )
     with _bound(settings, log) as bound:
-        servers = [_Server(_config(app, one)) for _, one in bound]
+        servers += [_Server(_config(app, one)) for _, one in bound]
         work = [
             asyncio.create_task(_supervised(server, listening, log))
             for server, (listening, _) in zip(servers, bound, strict=True)
@@ -64,6 +66,10 @@ async def serving(
             for task in watching:
                 task.cancel()
             await asyncio.wait([*work, *watching])
+
+
+def _connections(servers: Sequence[uvicorn.Server]) -> int:
+    return sum(len(server.server_state.connections) for server in servers)
 
 
 class _Server(uvicorn.Server):
@@ -95,7 +101,6 @@ def _config(app: ASGIApp, context: ssl.SSLContext | None) -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=MAX_CONNECTIONS,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=END_WITHIN_S,

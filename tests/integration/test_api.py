@@ -10,6 +10,7 @@ import ssl
 import stat
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -407,6 +408,23 @@ def test_a_slow_head_is_hung_up_on(server: Server) -> None:
         raw.connect(str(server.socket))
         raw.sendall(b"GET / HTTP/1.1\r\nHost:")
         assert _all(raw) == b""
+
+
+def test_a_crowd_is_told_to_come_again_and_goes_away_by_itself(
+    tmp_path: Path, certificates: Certificates
+) -> None:
+    with serving(tmp_path, certificates) as server, ExitStack() as crowd:
+        asked = server.ask("GET", "/openapi.json")
+        assert asked.status == 200
+        for _ in range(140):
+            idle = crowd.enter_context(socket.socket(socket.AF_UNIX))
+            idle.connect(str(server.socket))
+        answer = server.ask("GET", "/openapi.json")
+        assert (answer.status, answer.code) == (503, "ServerBusy")
+        until = time.monotonic() + 60
+        while server.ask("GET", "/openapi.json").status == 503 and time.monotonic() < until:
+            time.sleep(0.2)
+        assert server.ask("GET", "/openapi.json").status == 200
 
 
 def test_the_description_is_served(server: Server) -> None:

@@ -290,10 +290,12 @@ async def test_drives_wait_for_their_turn_in_a_state_that_can_be_seen(bench: Ben
     third = await bench.visit("S3", "3", turns=turns, clock=None)
     tasks = []
     async with asyncio.timeout(20):
-        for visit, what in ((first, "opened"), (second, "drive.waits"), (third, "drive.waits")):
-            before = len(bench.log.named(what))
+        tasks.append(asyncio.create_task(first.run()))
+        while not bench.log.named("opened"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        for visit in (second, third):
             tasks.append(asyncio.create_task(visit.run()))
-            while len(bench.log.named(what)) == before:  # noqa: ASYNC110
+            while await bench.stands_for(visit.serial.normal) != "drive.waits":  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert (await bench.drive("S2")).state is DriveState.RECEIVED
         assert await bench.details("drive.waits", "S2") == [

@@ -106,6 +106,9 @@ class Station:
         if self._reload is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reload)
         await self._tidy()
+        with suppress(IngestError):
+            # Where the catalog is away, the timers begin when it is back.
+            await self._timers.begin()
         hints = asyncio.create_task(self._follow_hints())
         async with asyncio.TaskGroup() as group:
             while not self._stopping.is_set():

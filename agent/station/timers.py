@@ -36,14 +36,18 @@ class Timers:
         self._noted_head: datetime | None = None
         self._last_event: int | None = None
 
+    async def begin(self) -> None:
+        """What happens from now on is told; ``look`` begins by itself otherwise. Raises StateUnusable."""
+        if self._last_event is None:
+            self._last_event = await self._catalog.last_event_id()
+
     async def look(self) -> None:
         """Do what is due, and tell what is to be told. Raises StateUnusable."""
         now = self._now()
         # A clock that was set back must not silence the timers until it is where it was.
         if self._looked is not None and self._looked <= now < self._looked + LOOK_EVERY:
             return
-        if self._last_event is None:
-            self._last_event = await self._catalog.last_event_id()
+        await self.begin()
         for _ in range(MAX_ROUNDS):
             if await self._catalog.look_at_clocks() < AT_ONCE:
                 break

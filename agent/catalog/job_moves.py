@@ -23,17 +23,26 @@ async def job_event(turn: Turn, name: JobName, event: JobEvent, detail: str = ""
     Raises JobNotFound, and MoveRefused with the reason of the table.
     """
     row, job = await jobs.load(turn.connection, name)
-    if isinstance(refuse_late(job, event), NoOp):
+    if not await _move(turn, row, job, event, detail, **columns):
         return job
+    return (await jobs.load(turn.connection, name))[1]
+
+
+async def _move(
+    turn: Turn, row: rows.AnyRow, job: Job, event: JobEvent, detail: str = "", **columns: Any
+) -> bool:
+    """Whether the row is there and another one now."""
+    if isinstance(refuse_late(job, event), NoOp):
+        return False
     to = move_job(job.state, event)
     now = to.value if to is not None else None
-    await turn.note(f"job.{event.name.lower()}", name, None, detail, was=job.state.value, now=now)
+    await turn.note(f"job.{event.name.lower()}", job.name, None, detail, was=job.state.value, now=now)
     if to is None:
         await turn.connection.execute(delete(schema.job).where(schema.job.c.id == row.id))
-        return job
+        return False
     values = _entering(turn, job, to) if to is not job.state else {}
     await jobs.change(turn.connection, row.id, **{"updated": turn.now, **values, **columns})
-    return (await jobs.load(turn.connection, name))[1]
+    return True
 
 
 def refuse_late(job: Job, event: JobEvent) -> Outcome[JobState]:
@@ -54,15 +63,15 @@ def _entering(turn: Turn, job: Job, to: JobState) -> dict[str, Any]:
 
 async def follow(turn: Turn, name: JobName) -> Job:
     """Bring the job to where its drives are, and its percent to what they say."""
-    while (event := due(await _standing(turn, name))) is not None:
-        await job_event(turn, name, event)
     row, job = await jobs.load(turn.connection, name)
+    while (event := due(await _standing(turn, row, job))) is not None:
+        await _move(turn, row, job, event)
+        row, job = await jobs.load(turn.connection, name)
     await jobs.change(turn.connection, row.id, updated=turn.now, percent_reached=job.percent_complete)
     return (await jobs.load(turn.connection, name))[1]
 
 
-async def _standing(turn: Turn, name: JobName) -> Standing:
-    row, job = await jobs.load(turn.connection, name)
+async def _standing(turn: Turn, row: rows.AnyRow, job: Job) -> Standing:
     states = [drive.state for drive in job.drives]
     faulty = DriveState.NEVER_RECEIVED in states or await drives.any_with_errors(turn.connection, row.id)
     return Standing(

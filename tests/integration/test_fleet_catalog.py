@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -171,3 +173,62 @@ async def test_a_drive_that_is_finished_meanwhile_is_not_claimed(fleet: Fleet) -
         with pytest.raises(MoveRefused, match="is in Completed by now"):
             await one.claim_drive(fleet.server("one"), name(), serial("S1"))
         assert await one.claims() == []
+
+
+CANARY = "canary-of-the-database"
+
+
+def _ingest_agent(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from agent.cli.main import main; main()",
+            "--config",
+            str(tmp_path / "agent.toml"),
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+async def test_commands_use_the_server_of_the_settings_and_no_message_holds_its_password(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    for statement in (
+        f"CREATE ROLE guarded LOGIN PASSWORD '{CANARY}'",
+        f"ALTER DATABASE {fleet.database} OWNER TO guarded",
+    ):
+        await asyncio.to_thread(fleet.host.sql, statement)
+    password = tmp_path / "password"
+    password.write_text(CANARY)
+    password.chmod(0o600)
+    url = fleet.host.url(fleet.database).replace("tester@", "guarded@")
+    (tmp_path / "agent.toml").write_text(
+        f'state_dir = "{tmp_path}/state"\nkey_file = "{fleet.key_file}"\n'
+        f'[catalog]\nurl = "{url}"\npassword_file = "{password}"\nstation = "hall-2"\n'
+    )
+    filed = await asyncio.to_thread(
+        _ingest_agent,
+        tmp_path,
+        "job",
+        "create",
+        "box-7",
+        "--drive",
+        "S1",
+        "--to",
+        "data",
+        "--allow-unencrypted",
+    )
+    assert filed.returncode == 0, filed.stderr
+    assert not (tmp_path / "state/catalog.sqlite").exists()
+    assert fleet.sql("SELECT name FROM job") == [("box-7",)]
+    password.write_text(f"{CANARY}-of-yesterday")
+    refused = await asyncio.to_thread(_ingest_agent, tmp_path, "job", "list")
+    assert refused.returncode == 5
+    assert "does not let this station in" in refused.stderr
+    for done in (filed, refused):
+        assert CANARY not in done.stdout + done.stderr

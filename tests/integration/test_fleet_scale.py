@@ -36,7 +36,7 @@ SELECT job.id, n, upper(job.name) || 'D' || n, upper(job.name) || 'D' || n,
 FROM job CROSS JOIN generate_series(0, {drives} - 1) AS n
 """
 
-# One station with 125 bays: it tries drives in an order of its own, as if all of them were plugged in everywhere,
+# One station with 125 bays: it tries drives in an order of its own, as if all were plugged in everywhere,
 # until its bays are full, and prints those it got and how many it tried.
 CLAIMER = """
 import asyncio, json, random, sys

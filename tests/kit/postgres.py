@@ -15,6 +15,8 @@ from typing import Any
 FOLDERS = "/usr/lib/postgresql"
 """Where Debian keeps what it does not put into the path; one folder a version."""
 START_WITHIN_S = 60
+GUARDED = "guarded"
+"""A role that is let in with its password only, once a test has made it."""
 
 
 def programs() -> Path | None:
@@ -48,6 +50,10 @@ class PostgresServer:
     def make(self) -> None:
         """A new, empty server."""
         self._run("initdb", "-D", str(self._data), "-U", "tester", "-A", "trust", "--no-sync", "-E", "UTF8")
+
+        # Who is to prove himself, in tests of that; the first line that fits counts.
+        rules = self._data / "pg_hba.conf"
+        rules.write_text(f"local all {GUARDED} scram-sha-256\n{rules.read_text()}")
 
     def start(self) -> None:
         """Until it answers."""

@@ -173,11 +173,21 @@ def test_metrics_and_health_are_served_behind_all_walls(running: Station) -> Non
     settings.write_text(text)
 
 
+def test_the_job_api_is_served_behind_all_walls(running: Station) -> None:
+    place = running.inside.root / "run/drive-ingest-agent/api.sock"
+    running.until(place.exists)
+    jobs = "subscriptions/00000000-0000-0000-0000-000000000000/providers/Microsoft.ImportExport/jobs"
+    said = _get(place, f"{jobs}?api-version=2021-01-01")
+    assert said.startswith("HTTP/1.1 200 ")
+    assert '{"value":[' in said
+    assert place.stat().st_mode & 0o777 == 0o660
+
+
 def _get(where: Path, path: str) -> str:
     with socket.socket(socket.AF_UNIX) as asking:
         asking.settimeout(WAIT_S)
         asking.connect(str(where))
-        asking.sendall(f"GET /{path} HTTP/1.1\r\nHost: station\r\n\r\n".encode())
+        asking.sendall(f"GET /{path} HTTP/1.1\r\nHost: station\r\nConnection: close\r\n\r\n".encode())
         return b"".join(iter(lambda: asking.recv(65_536), b"")).decode()
 
 

@@ -164,6 +164,8 @@ class Api:
         """Server-sent events: of the whole station, or of one job (``?job=NAME``)."""
         caller = caller_of(request)
         caller.need(Right.READ_HISTORY)
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
         named = request.query_params.get("job")
         stream = self._stream(listens_after(request), None if named is None else named.lower(), caller.role)
         try:

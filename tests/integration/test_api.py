@@ -266,6 +266,20 @@ def test_a_change_is_made_as_a_whole_or_not_at_all(server: Server) -> None:
     assert "deliveryPackage" not in found["properties"]
 
 
+def test_drives_are_changed_without_their_keys_being_told_again(server: Server) -> None:
+    _file(server, "rekeyed")
+    listed = put_body("S-rekeyed", key=None)["properties"]["driveList"]
+    listed[0]["manifestFile"] = "\\\\Other.xml"
+    answer = server.of_job("PATCH", "rekeyed", {"properties": {"driveList": listed}})
+    assert answer.status == 200, answer.body
+    assert answer.body["properties"]["driveList"][0]["manifestFile"] == "\\\\Other.xml"
+    (key,) = server.of_job("POST", "rekeyed", rest="/listBitLockerKeys").body["value"]
+    assert key["bitLockerKey"] == KEY
+    more = {"properties": {"driveList": [*listed, {**listed[0], "driveId": "S-stranger"}]}}
+    refused = server.of_job("PATCH", "rekeyed", more)
+    assert refused.body["error"]["target"] == "properties.driveList[1].bitLockerKey"
+
+
 def test_both_spellings_of_a_blob_list_are_refused_as_the_export_they_belong_to(server: Server) -> None:
     for name in ("blobListblobPath", "blobListBlobPath"):
         answer = server.of_job("PUT", "exporting", put_body("S", jobType="Export", export={name: "lists/a"}))

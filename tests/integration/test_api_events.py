@@ -165,6 +165,7 @@ def test_events_are_a_stream_that_browsers_understand(server: Server) -> None:
     told = json.loads(lines[4].removeprefix("data: "))
     assert (told["job"], told["now"]) == ("heard", "Creating")
     assert server.ask("GET", "/events", headers={"Last-Event-ID": "x"}).code == "InvalidHeader"
+    assert server.ask("HEAD", "/events").status == 200
 
 
 def test_a_server_with_listeners_ends_in_order(tmp_path: Path, certificates: Certificates) -> None:

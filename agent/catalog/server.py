@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import sqlalchemy
 from sqlalchemy import URL, Engine, create_engine, event, make_url
@@ -45,7 +44,7 @@ def holder_of(state_dir: Path) -> str:
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
-            _make_once(path, uuid4().hex)
+            _make_once(path, os.urandom(16).hex())
         found = path.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError):
         raise StateUnusable(f"{path} cannot be made or read") from None

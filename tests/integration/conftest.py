@@ -9,9 +9,12 @@ import pytest
 
 from agent.transfer import aimd, limiter, patience
 from fixtures.certificates import Certificates, make
+from tests.integration.fleet_cases import fleet, postgres_host
 from tests.kit import images
 from tests.kit.transfer import Drive
 from tests.kit.volume_command import SHARED
+
+__all__ = ["fleet", "postgres_host"]
 
 FACTS = images.facts()
 

@@ -17,11 +17,9 @@ from agent.catalog.migrate import REVISIONS, migrate
 from agent.errors import DriveBusy, MoveRefused, StateUnusable
 from agent.model.keys import RecoveryPassword
 from agent.model.states import DriveEvent, DriveState, JobState
-from tests.integration.fleet_cases import Fleet, fleet, postgres_host
+from tests.integration.fleet_cases import Fleet
 from tests.unit.catalog_cases import CLEAN, KEY, WHO, name, serial, spec, walk
 from tests.unit.test_catalog_migrations import HELD, made_by
-
-__all__ = ["fleet", "postgres_host"]
 
 
 async def test_a_job_walks_to_its_end_on_a_server(fleet: Fleet) -> None:

@@ -12,9 +12,7 @@ from itertools import pairwise
 from agent.catalog import Catalog, JobQuery
 from agent.catalog.listing import JobPage
 from agent.model.states import JobState
-from tests.integration.fleet_cases import Fleet, fleet, postgres_host
-
-__all__ = ["fleet", "postgres_host"]
+from tests.integration.fleet_cases import Fleet
 
 STATIONS, DRIVES = 8, 1000
 JOBS, DRIVES_A_JOB, PAGE = 10_000, 10, 100

@@ -20,21 +20,20 @@ from agent.model.identity import SerialNumber
 from agent.model.job import Drive, DriveSpec, JobSpec
 from agent.model.states import DriveEvent, DriveState
 from agent.model.tally import Count, Tally
+from agent.station import lineup as lineup_module
 from agent.station import station as station_module
 from agent.station import visit as visit_module
 from agent.station.clock import LoopClock
 from agent.station.lease import Lease, machine_seconds
 from agent.station.visit import Visit
 from agent.transfer.pair import Pair
-from tests.integration.fleet_cases import Fleet, fleet, postgres_host
+from tests.integration.fleet_cases import Fleet
 from tests.kit import images
 from tests.kit.bench import EXPECTED_FILES, JOB, Bench
 from tests.kit.jumping import JumpingClock
 from tests.kit.log import KeptLog
 from tests.unit.catalog_cases import CLEAN, WHO, name, serial, spec, walk
 from tests.unit.test_visits import FINISHED, OPENED, STAYS, Script
-
-__all__ = ["fleet", "postgres_host"]
 
 S1 = SerialNumber.parse("S1")
 
@@ -43,7 +42,7 @@ S1 = SerialNumber.parse("S1")
 def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(station_module, "RECONCILE_EVERY_S", 0.1)
     monkeypatch.setattr(visit_module, "REPORT_AGAIN_S", 0.2)
-    monkeypatch.setattr(visit_module, "LOOK_FOR_LEASE_S", 0.1)
+    monkeypatch.setattr(lineup_module, "LOOK_FOR_LEASE_S", 0.1)
 
 
 @asynccontextmanager

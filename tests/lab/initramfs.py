@@ -14,7 +14,7 @@ from tests.lab.system import FILES
 
 def pack(kernel: Kernel, system: Path, folder: Path, image: Path) -> None:
     """Makes it in a new folder, with the busybox of the system, and packs it."""
-    for name in ("bin", "dev", "proc", "sys", "root", "modules"):
+    for name in ("bin", "dev", "proc", "sys", "mnt", "modules"):
         (folder / name).mkdir(parents=True)
     busybox = folder / "bin/busybox"
     shutil.copy(system / "bin/busybox", busybox)

@@ -26,6 +26,6 @@ def install(machine: Machine) -> None:
     """As a station's owner does; the package is the machine's cargo, which is longer by whole sectors."""
     cargo = machine.board.cargo
     assert cargo is not None
-    machine.sh(f"head -c {cargo.stat().st_size} /dev/vdc > /root/package.deb")
-    machine.sh("DEBIAN_FRONTEND=noninteractive dpkg -i /root/package.deb", timeout_s=INSTALL_WITHIN_S)
-    machine.sh("rm /root/package.deb")
+    machine.sh(f"head -c {cargo.stat().st_size} /dev/vdc > /var/tmp/package.deb")
+    machine.sh("DEBIAN_FRONTEND=noninteractive dpkg -i /var/tmp/package.deb", timeout_s=INSTALL_WITHIN_S)
+    machine.sh("rm /var/tmp/package.deb")

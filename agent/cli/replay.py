@@ -60,7 +60,9 @@ async def _replay(context: Context, entry: ImageEntry, as_json: bool) -> int:
     device = await _device(source, entry)
     async with context.catalog() as catalog:
         job, _ = choose(device.serial, await catalog.find_drive(device.serial), 1)
-        job, books, lease = await take_lease(catalog, job, device.serial, SilentLog())
+        job, books, lease = await take_lease(
+            catalog, context.settings.state_dir, job, device.serial, SilentLog()
+        )
         with Watching(quiet=as_json) as screen:
             visit = Visit(
                 books,

@@ -7,9 +7,12 @@ clock that goes on while the machine sleeps; so this station takes it for over b
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
 
 from agent.catalog.catalog import Catalog
 from agent.catalog.claims import Claim
@@ -17,6 +20,7 @@ from agent.catalog.keeping import KeepingCatalog
 from agent.errors import DriveBusy, IngestError, StateUnusable
 from agent.model.identity import SerialNumber
 from agent.model.job import Job
+from agent.station.places import hold_of
 from agent.station.toldlog import told_fields
 from agent.telemetry import Log
 from agent.transfer.pair import STOP_TIMEOUT_S
@@ -43,10 +47,12 @@ class Lease:
         asked_at: float,
         log: Log,
         *,
+        lock: BinaryIO | None = None,
         settle_s: float = SETTLE_S,
         seconds: Callable[[], float] = machine_seconds,
     ) -> None:
-        self._unclaimed, self._claim, self._log = catalog, claim, log
+        """``lock`` keeps other processes of this station away; it is closed at the end."""
+        self._unclaimed, self._claim, self._log, self._lock = catalog, claim, log, lock
         self.catalog = KeepingCatalog(catalog, claim)
         self._seconds, self._lease_s, self._settle_s = seconds, claim.server.lease_s, settle_s
         self._over_at = asked_at + self._lease_s
@@ -77,6 +83,8 @@ class Lease:
             with suppress(asyncio.CancelledError):
                 await beating
             await self._give_up()
+            if self._lock is not None:
+                self._lock.close()
 
     async def _beat(self, let_go: Callable[[], None]) -> None:
         warning = self._warn_later(let_go)
@@ -129,15 +137,37 @@ class Lease:
 
 
 async def take_lease(
-    catalog: Catalog, job: Job, serial: SerialNumber, log: Log
+    catalog: Catalog, state_dir: Path, job: Job, serial: SerialNumber, log: Log
 ) -> tuple[Job, Catalog, Lease | None]:
     """The job as it stands now, the catalog to write to, and the lease: none where no stations share it.
 
-    Raises DriveBusy while another station holds the drive, and as ``Catalog.claim_drive``.
+    A claim that a process of this station left is taken over, for a lock says whether that one still runs.
+
+    Raises DriveBusy while another station or process holds the drive, and as ``Catalog.claim_drive``.
     """
     if catalog.server is None:
         return job, catalog, None
-    asked_at = machine_seconds()
-    claim, found = await catalog.claim_drive(catalog.server, job.name, serial)
-    lease = Lease(catalog, claim, asked_at, log.bind(drive=serial.shown, job=str(found.name)))
+    lock = await asyncio.to_thread(_locked, hold_of(state_dir, serial), serial)
+    try:
+        asked_at = machine_seconds()
+        claim, found = await catalog.claim_drive(catalog.server, job.name, serial)
+    except BaseException:
+        lock.close()
+        raise
+    bound = log.bind(drive=serial.shown, job=str(found.name))
+    lease = Lease(catalog, claim, asked_at, bound, lock=lock)
     return found, lease.catalog, lease
+
+
+def _locked(path: Path, serial: SerialNumber) -> BinaryIO:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = path.open("ab")
+    except OSError as error:
+        raise StateUnusable(f"{path} cannot be made: {error.strerror}") from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise DriveBusy(f"another process of this station works on drive {serial}") from None
+    return file

@@ -17,6 +17,11 @@ def spool_of(state_dir: Path, job: JobName, serial: SerialNumber) -> Path:
     return state_dir / "logs" / str(job) / _file_name(serial)
 
 
+def hold_of(state_dir: Path, serial: SerialNumber) -> Path:
+    """What a process of this station locks while it works the drive for a fleet."""
+    return state_dir / "held" / f"{_file_name(serial)}.lock"
+
+
 def board_of(state_dir: Path) -> Path:
     """The file of the limits that all processes of a station share."""
     return state_dir / "shared" / "limits-1.json"

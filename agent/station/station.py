@@ -275,7 +275,8 @@ class Station:
             return
         try:
             job, drive = choose(device.serial, await self._catalog.find_drive(device.serial), count)
-            job, catalog, lease = await take_lease(self._catalog, job, device.serial, self._log)
+            place = self._settings.state_dir
+            job, catalog, lease = await take_lease(self._catalog, place, job, device.serial, self._log)
         except (PolicyError, DriveBusy) as error:
             # A drive that waits in its bay after its transfer is no news.
             is_news = not isinstance(error, MoveRefused)

@@ -24,7 +24,7 @@ from agent.station import lineup as lineup_module
 from agent.station import station as station_module
 from agent.station import visit as visit_module
 from agent.station.clock import LoopClock
-from agent.station.lease import Lease, machine_seconds
+from agent.station.lease import Lease, machine_seconds, take_lease
 from agent.station.visit import Visit
 from agent.transfer.pair import Pair
 from tests.integration.fleet_cases import Fleet
@@ -214,6 +214,23 @@ async def test_a_visit_whose_drive_went_on_elsewhere_ends_and_moves_nothing(
                 await running
         assert len(hold.script.begun) == 1
         assert [shown.station for shown in await two.claims()] == ["two"]
+
+
+async def test_processes_of_one_station_take_turns_and_take_over_what_a_dead_one_claimed(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    async with fleet.station("one") as catalog:
+        job = await catalog.create_job(_plain_job(), ship=True, who=WHO)
+        await catalog.claim_drive(fleet.server("one"), JOB, S1)
+        _, held, lease = await take_lease(catalog, tmp_path, job, S1, KeptLog())
+        assert isinstance(held, KeepingCatalog)
+        assert held.claim.epoch == 2
+        assert lease is not None
+        async with lease.kept(lambda: None):
+            with pytest.raises(DriveBusy, match="another process of this station works on drive S1"):
+                await take_lease(catalog, tmp_path, job, S1, KeptLog())
+            assert [shown.station for shown in await catalog.claims()] == ["one"]
+        assert await catalog.claims() == []
 
 
 async def test_late_reports_of_a_lost_drive_are_refused_and_its_events_are_told_all_the_same(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab import bay as bays
-from tests.lab import kernel, sources, store
+from tests.lab import guest, kernel, sources, steps, store
 from tests.lab.drive import Drive
 from tests.lab.trouble import LabMissing
 
@@ -130,3 +130,27 @@ def test_what_a_killed_laboratory_left_goes_before_the_next(kept: Path) -> None:
         assert folder.is_dir()
         assert not any(each.exists() for each in left)
     assert not folder.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="whoever is not root hears of that first")
+def test_a_machine_without_its_programs_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr(
+        "shutil.which", lambda name: None if name in ("socat", "qemu-img") else f"/bin/{name}"
+    )
+    with pytest.raises(LabMissing, match=r"--no-install-recommends qemu-utils socat$"):
+        guest.built()
+
+
+def test_a_machine_of_another_kind_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    with pytest.raises(LabMissing, match="this is aarch64"):
+        guest.built()
+
+
+def test_what_cannot_be_fetched_twice_cannot_be_had(tmp_path: Path) -> None:
+    tries = tmp_path / "tries"
+    with pytest.raises(LabMissing, match="ended with 7: no route"):
+        steps.fetch("sh", "-c", f"echo >> {tries}; echo no route >&2; exit 7")
+    assert tries.read_text() == "\n\n"
+    assert steps.fetch("sh", "-c", f"echo >> {tries}; [ $(wc -l < {tries}) = 4 ] && echo here") == "here\n"

@@ -26,7 +26,9 @@ class Store:
         self.relay = Relay()
 
     def start(self) -> None:
-        """It answers when this returns."""
+        """It answers when this returns, whether it did before or not."""
+        if self.relay.target is not None:
+            return
         found = self._running.enter_context(azurite.running(self._folder))
         port = urlsplit(found.endpoint).port
         assert port is not None

@@ -62,6 +62,8 @@ class Stage:
 
         ``name`` is that of the job, and of the container that it goes to.
         """
+        # A scene that failed may have left it stopped.
+        self.store.start()
         before = _cpu_of_children_s()
         try:
             with self.laboratory.machine(media, service_port=self.store.relay.port) as machine:

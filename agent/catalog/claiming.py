@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from agent.catalog import claims, jobs, schema
-from agent.catalog.books import Books
+from agent.catalog.books import Books, needs_note
 from agent.catalog.claims import Claim, ClaimShown
 from agent.catalog.server import Server
 from agent.errors import MoveRefused, SerialNotSpecified
@@ -52,6 +52,19 @@ class Claiming(Books):
         """Another station may go on at once."""
         async with self._database.write_rows() as connection:
             await claims.give_up(connection, claim)
+
+    async def release_claim(self, serial: SerialNumber, *, who: str, note: str) -> ClaimShown:
+        """As it was; its station moves the drive no more. Raises MoveRefused when nobody holds it."""
+        note = needs_note(note, "releasing a drive that a station holds")
+        async with self._turn(who) as turn:
+            found = None
+            if self.server is not None:
+                found = await claims.release(turn.connection, serial)
+            if found is None:
+                raise MoveRefused(f"no station holds drive {serial}")
+            detail = f"station {found.station} held it; {note}"
+            await turn.note("drive.released", JobName.parse(found.job), serial, detail)
+            return found
 
     async def claims(self) -> list[ClaimShown]:
         """Those in force; none on a catalog that is not shared."""

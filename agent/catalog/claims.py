@@ -15,6 +15,7 @@ from sqlalchemy import TextClause, select, text
 
 from agent.catalog import schema
 from agent.catalog.connection import Connection
+from agent.catalog.rows import AnyRow
 from agent.catalog.server import Server
 from agent.errors import DriveBusy
 from agent.model.identity import JobName, SerialNumber
@@ -40,6 +41,12 @@ _GIVE_UP = text("""
     UPDATE claim SET until = clock_timestamp() AT TIME ZONE 'UTC'
     WHERE serial = :serial AND holder = :holder AND epoch = :epoch RETURNING epoch
 """)
+# The epoch goes on, so that whoever held it is refused from now on.
+_RELEASE = text("""
+    UPDATE claim SET until = clock_timestamp() AT TIME ZONE 'UTC', epoch = epoch + 1
+    WHERE serial = :serial AND until > clock_timestamp() AT TIME ZONE 'UTC'
+    RETURNING serial, job, station, taken, until
+""").columns(taken=schema.UtcTime, until=schema.UtcTime)
 _HOLD = text("""
     SELECT epoch FROM claim
     WHERE serial = :serial AND holder = :holder AND epoch = :epoch FOR UPDATE
@@ -90,6 +97,12 @@ async def give_up(connection: Connection, claim: Claim) -> None:
     await connection.execute(_with(_GIVE_UP, _key(claim)))
 
 
+async def release(connection: Connection, serial: SerialNumber) -> ClaimShown | None:
+    """It ends now, whoever holds it; None when nobody does."""
+    row = (await connection.execute(_RELEASE.bindparams(serial=serial.normal))).first()
+    return None if row is None else _shown(row)
+
+
 async def hold(connection: Connection, claim: Claim) -> None:
     """Nobody else takes it before the transaction ends. Raises DriveBusy when somebody has."""
     await _mine(connection, claim, _with(_HOLD, _key(claim)))
@@ -98,7 +111,11 @@ async def hold(connection: Connection, claim: Claim) -> None:
 async def in_force(connection: Connection) -> list[ClaimShown]:
     """All of them, the oldest first."""
     found = await connection.execute(_IN_FORCE)
-    return [ClaimShown(row.serial, row.job, row.station, row.taken, row.until) for row in found]
+    return [_shown(row) for row in found]
+
+
+def _shown(row: AnyRow) -> ClaimShown:
+    return ClaimShown(row.serial, row.job, row.station, row.taken, row.until)
 
 
 async def _mine(connection: Connection, claim: Claim, query: TextClause) -> None:

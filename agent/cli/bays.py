@@ -37,7 +37,7 @@ def bays(context: Context, rules: bool, as_json: bool) -> None:
         click.echo(bay_rules(labels), nl=False)
         return
     rows = asyncio.run(_rows(settings))
-    if (settings.state_dir / "catalog.sqlite").exists():
+    if settings.catalog.url is not None or (settings.state_dir / "catalog.sqlite").exists():
         with suppress(StateUnusable):
             context.with_catalog(lambda catalog: _say_what_they_do(catalog, rows))
     if as_json:

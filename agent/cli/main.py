@@ -27,6 +27,7 @@ COMMANDS = (
     "bench",
     "doctor",
     "drive",
+    "fleet",
     "history",
     "install-systemd",
     "job",

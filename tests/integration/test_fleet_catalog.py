@@ -12,10 +12,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import MetaData, create_engine
 
-from agent.catalog import schema
+from agent.catalog import open_catalog, schema
 from agent.catalog.migrate import REVISIONS, migrate
+from agent.catalog.server import Server
 from agent.errors import DriveBusy, MoveRefused, StateUnusable
 from agent.model.keys import RecoveryPassword
+from agent.model.secrets import Secret
 from agent.model.states import DriveEvent, DriveState, JobState
 from tests.integration.fleet_cases import Fleet
 from tests.unit.catalog_cases import CLEAN, KEY, WHO, name, serial, spec, walk
@@ -224,6 +226,22 @@ async def test_commands_use_the_server_of_the_settings_and_no_message_holds_its_
     assert filed.returncode == 0, filed.stderr
     assert not (tmp_path / "state/catalog.sqlite").exists()
     assert fleet.sql("SELECT name FROM job") == [("box-7",)]
+    server = Server(url, "hall-1", "another", 600.0, Secret(CANARY))
+    async with open_catalog(server, fleet.key_file) as catalog:
+        claim, _ = await catalog.claim_drive(server, name("box-7"), serial("S1"))
+        listed = await asyncio.to_thread(_ingest_agent, tmp_path, "fleet", "claims")
+        assert listed.stdout.startswith("S1  box-7  hall-1  since 20")
+        released = await asyncio.to_thread(
+            _ingest_agent, tmp_path, "fleet", "release", "S1", "--note", "burnt down"
+        )
+        assert released.stdout == "drive S1 is released: station hall-1 held it for job box-7\n"
+        with pytest.raises(DriveBusy):
+            await catalog.renew_claim(claim)
+        assert await catalog.claims() == []
+        last = (await catalog.drive_history(serial("S1")))[-1]
+        assert (last.what, last.detail) == ("drive.released", "station hall-1 held it; burnt down")
+        with pytest.raises(MoveRefused, match="no station holds drive S1"):
+            await catalog.release_claim(serial("S1"), who=WHO, note="again")
     password.write_text(f"{CANARY}-of-yesterday")
     refused = await asyncio.to_thread(_ingest_agent, tmp_path, "job", "list")
     assert refused.returncode == 5

@@ -6,9 +6,10 @@ need not be kept: the next report says it. Moves are refused once another statio
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from agent.catalog import claims
@@ -21,6 +22,8 @@ from agent.model.going import Going
 from agent.model.identity import JobName, SerialNumber
 from agent.model.tally import Tally
 
+AWAY_S = 5.0
+"""So long is a server that did not answer not asked again for reports: each may wait for as long in vain."""
 MAX_KEPT = 1000
 """Of one drive; the oldest are lost first, and that is told."""
 
@@ -43,6 +46,7 @@ class KeepingCatalog(Catalog):
         self._unclaimed = catalog
         self._kept: deque[_Kept] = deque()
         self._lost = 0
+        self._ask_again_at = 0.0
 
     @property
     def kept(self) -> int:
@@ -60,9 +64,10 @@ class KeepingCatalog(Catalog):
     ) -> None:
         """Now or later. It needs no claim: that it happened stays true."""
         if not self._kept:
-            with suppress(StateUnusable):
-                await self._unclaimed.record_event(what, who=who, job=job, serial=serial, detail=detail)
-                return
+            with self._asked() as is_worth_it:
+                if is_worth_it:
+                    await self._unclaimed.record_event(what, who=who, job=job, serial=serial, detail=detail)
+                    return
         if len(self._kept) >= MAX_KEPT:
             self._kept.popleft()
             self._lost += 1
@@ -79,8 +84,17 @@ class KeepingCatalog(Catalog):
         going: Going | None = None,
     ) -> None:
         """Now or not at all. Raises DriveBusy when another station holds the drive."""
-        with suppress(StateUnusable):
-            await super().record_progress(job, serial, tally, percent_complete, copy_status, going)
+        with self._asked() as is_worth_it:
+            if is_worth_it:
+                await super().record_progress(job, serial, tally, percent_complete, copy_status, going)
+
+    @contextmanager
+    def _asked(self) -> Iterator[bool]:
+        """Whether the server may be there. When it is not after all, that is no error inside."""
+        try:
+            yield time.monotonic() >= self._ask_again_at
+        except StateUnusable:
+            self._ask_again_at = time.monotonic() + AWAY_S
 
     async def write_kept(self) -> None:
         """What was kept, in order. Raises StateUnusable while the server is away."""

@@ -6,6 +6,7 @@ need not be kept: the next report says it. Moves are refused once another statio
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
@@ -45,6 +46,8 @@ class KeepingCatalog(Catalog):
         self.claim = claim
         self._unclaimed = catalog
         self._kept: deque[_Kept] = deque()
+        # The beat of the lease and a move of the visit write at the same moment.
+        self._telling = asyncio.Lock()
         self._lost = 0
         self._ask_again_at = 0.0
 
@@ -98,12 +101,18 @@ class KeepingCatalog(Catalog):
 
     async def write_kept(self) -> None:
         """What was kept, in order. Raises StateUnusable while the server is away."""
+        async with self._telling:
+            await self._write_in_order()
+
+    async def _write_in_order(self) -> None:
         while self._kept:
             one = self._kept[0]
             await self._unclaimed.record_event(
                 one.what, who=one.who, job=one.job, serial=one.serial, detail=one.detail
             )
-            self._kept.popleft()
+            # While it was written it may have been given up for a newer one.
+            if self._kept and self._kept[0] is one:
+                self._kept.popleft()
         if self._lost:
             lost, self._lost = self._lost, 0
             detail = f"{lost} events before were not kept while the catalog was away"

@@ -201,7 +201,11 @@ class Visit:
 
     async def _finish(self, event: Mapping[str, Any]) -> None:
         self.outcome = await self._reported(event)
-        await self._errand.checkup.smart("after")
+        try:
+            await self._errand.checkup.smart("after")
+        except StateUnusable as error:
+            # The drive is finished all the same, and is not to be transferred again.
+            self.log.error("drive.unrecorded", **told_fields(error))
         # What is known of a finished drive stands in logs and catalog; its journal is of no more use.
         journal = journal_of(self._settings.state_dir, self.job_name, self.serial)
         await asyncio.to_thread(forget_journal, journal)

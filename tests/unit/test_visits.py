@@ -15,7 +15,7 @@ from agent.config import Settings, StoreSettings
 from agent.devices.fake import FakeSource
 from agent.devices.health import Health, Verdict
 from agent.devices.source import Device
-from agent.errors import WorkerLost
+from agent.errors import StateUnusable, WorkerLost
 from agent.model.concurrency import Concurrency, Place
 from agent.model.identity import JobName, SerialNumber
 from agent.model.job import Destination, Drive, DriveSpec, JobSpec
@@ -409,3 +409,24 @@ async def test_a_sound_drive_is_read_as_usual_and_nothing_is_told(bench: Bench) 
     assert not reader.gently
     assert not upload.gently
     assert await bench.details("drive.gently") == []
+
+
+async def test_a_catalog_that_is_away_after_the_report_begins_no_second_transfer(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.source.is_ill = True
+    record = bench.catalog.record_event
+
+    async def fails_after(what: str, **more: Any) -> None:
+        if what == "drive.smart" and more["detail"].startswith("after"):
+            raise StateUnusable("catalog is kept locked by another process")
+        await record(what, **more)
+
+    monkeypatch.setattr(bench.catalog, "record_event", fails_after)
+    visit = await bench.run([*MOVED, FINISHED])
+    assert visit.outcome is None
+    assert not visit.interrupted
+    assert (await bench.drive()).state is DriveState.COMPLETED
+    assert (await bench.history())[-1] == "drive.finish_clean"
+    (told,) = bench.log.named("drive.unrecorded")
+    assert told["error"] == "StateUnusable"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agent.catalog import Catalog
+from agent.catalog.connection import Connection
 from agent.catalog.database import Database
 from agent.catalog.keeping import KeepingCatalog
 from agent.config import Settings, StoreSettings, TransferSettings
@@ -263,7 +264,12 @@ async def test_what_happened_while_the_server_was_away_is_told_in_order_when_it_
 ) -> None:
     asked = list[Database]()
     real = Database.write_rows
-    monkeypatch.setattr(Database, "write_rows", lambda self: (asked.append(self), real(self))[1])
+
+    def counted(self: Database) -> AbstractAsyncContextManager[Connection]:
+        asked.append(self)
+        return real(self)
+
+    monkeypatch.setattr(Database, "write_rows", counted)
     async with fleet.station("one") as one:
         await one.create_job(spec("box", "S1"), ship=True, who=WHO)
         claim, _ = await one.claim_drive(fleet.server("one"), name("box"), S1)

@@ -24,6 +24,8 @@ catalogue in ``docs/errors.md`` is printed from this module.
     ├── StationError                 this machine (exit 5)
     │   ├── ConfigInvalid            a setting is missing or malformed
     │   ├── StateUnusable            catalog or journal cannot be opened or written
+    │   ├── CatalogBusy              somebody uses the catalog that is to be replaced or sealed anew
+    │   ├── BackupUnfit              what is to be restored is no sound catalog of this station's key
     │   ├── DriveBusy                another process of this station works on the drive
     │   ├── DeviceUnavailable        the device node or image cannot be opened
     │   └── WorkerLost               a worker process ended without saying why
@@ -229,6 +231,18 @@ class StateUnusable(StationError):
     """The catalog or a journal cannot be opened or written."""
 
     next_step = "Check free space and ownership of the state directory."
+
+
+class CatalogBusy(StationError):
+    """Another process uses the catalog that is to be replaced or sealed anew."""
+
+    next_step = "Stop the station, and all others that share the catalog; then run this again."
+
+
+class BackupUnfit(StationError):
+    """What is to be restored is no sound catalog, or is sealed with another key."""
+
+    next_step = "Nothing was changed. Take another backup, or the key that belongs to this one (--key-file)."
 
 
 class DriveBusy(StationError):

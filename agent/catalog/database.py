@@ -19,13 +19,12 @@ from sqlalchemy import URL, Engine, create_engine, event, func, insert, select
 
 from agent.catalog import schema
 from agent.catalog.connection import MAX_CONNECTIONS, Connection, Threads
-from agent.catalog.keybox import KeyBox, ensure_key_file
+from agent.catalog.keybox import ID_DIGITS, KeyBox, ensure_key_file, fitting
 from agent.catalog.migrate import migrate
+from agent.catalog.occupancy import occupy
 from agent.catalog.server import Server
 from agent.catalog.trouble import told
 from agent.errors import StateUnusable
-
-_MARKED = "the key of this catalog"
 
 
 class Database:
@@ -75,19 +74,48 @@ class Database:
             async with self._threads.transaction(self._row_writer) as connection:
                 yield connection
 
+    async def checkpoint(self) -> None:
+        """Empties the file's log of writes into the file itself. Does nothing on a server."""
+        if self.server is None:
+            with told(self._shown):
+                await self._threads.run(lambda: _checkpoint(self._reader))
+
 
 @asynccontextmanager
 async def open_database(
-    place: Path | Server, key_file: Path, busy_timeout_s: float
+    place: Path | Server, key_file: Path, busy_timeout_s: float, *, alone: bool = False
 ) -> AsyncIterator[tuple[Database, KeyBox]]:
-    """Makes what is missing, brings the schema up to date; raises StateUnusable."""
+    """Makes what is missing, brings the schema up to date; raises StateUnusable.
+
+    ``alone``: while no other process has the file open, else raises CatalogBusy; of a server, see rotation.
+    """
     engine, threads = _engine(place, busy_timeout_s), Threads()
+    held: list[int] = []
     try:
+        if isinstance(place, Path):
+            await threads.run(lambda: held.append(_occupied(place, busy_timeout_s, alone)))
         box = await threads.run(lambda: _prepare(place, key_file, engine))
         yield Database(place, engine, threads), box
     finally:
         await threads.run(engine.dispose)
+        for descriptor in held:
+            os.close(descriptor)
         threads.close()
+
+
+def _occupied(path: Path, busy_timeout_s: float, alone: bool) -> int:
+    with told(str(path)):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return occupy(path, 0 if alone else busy_timeout_s, alone=alone)
+
+
+def _checkpoint(engine: Engine) -> None:
+    # Not within a transaction, which SQLAlchemy would begin.
+    connection = engine.raw_connection()
+    try:
+        connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        connection.close()
 
 
 def _shown(place: Path | Server) -> str:
@@ -127,16 +155,27 @@ def _prepare(place: Path | Server, key_file: Path, engine: Engine) -> KeyBox:
     with told(shown):
         if isinstance(place, Path):
             _ensure_file(place)
-        sealed = _bring_up_to_date(engine)
+        sealed, mark = _bring_up_to_date(engine)
     if sealed and not key_file.exists():
         raise StateUnusable(
             f"key file {key_file} is gone, and catalog {shown} holds {sealed} drive keys sealed with it"
         )
     if isinstance(place, Path):
         ensure_key_file(key_file)
-        return KeyBox.from_file(key_file)
+        return _key_of_file(key_file, mark, shown)
     with told(shown):
         return _key_of_fleet(key_file, engine, shown)
+
+
+def _key_of_file(key_file: Path, mark: str | None, shown: str) -> KeyBox:
+    box = fitting(key_file, mark)
+    if box is None:
+        assert mark is not None
+        raise StateUnusable(
+            f"key file {key_file} is not that of catalog {shown}, which needs key {mark[:ID_DIGITS]}: "
+            "put that in its place, or end a `keys rotate` that was cut off by giving it again"
+        )
+    return box
 
 
 def _ensure_file(path: Path) -> None:
@@ -144,12 +183,13 @@ def _ensure_file(path: Path) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600))
 
 
-def _bring_up_to_date(engine: Engine) -> int:
-    """The number of sealed keys in it."""
+def _bring_up_to_date(engine: Engine) -> tuple[int, str | None]:
+    """The number of sealed keys in it, and the mark of the key that they are sealed with, if it has one."""
     with engine.execution_options(immediate=True).begin() as connection:
         migrate(connection)
         count = select(func.count()).where(schema.drive.c.sealed_key.is_not(None))
-        return connection.execute(count).scalar_one()
+        mark = connection.execute(select(schema.key_mark.c.mark)).scalar()
+        return connection.execute(count).scalar_one(), mark
 
 
 def _key_of_fleet(key_file: Path, engine: Engine, shown: str) -> KeyBox:
@@ -161,11 +201,11 @@ def _key_of_fleet(key_file: Path, engine: Engine, shown: str) -> KeyBox:
                 f"key file {key_file} is missing: copy that of another station of catalog {shown}"
             )
         ensure_key_file(key_file)
-        box = KeyBox.from_file(key_file)
-        if mark is None:
-            connection.execute(insert(schema.key_mark).values(id=1, mark=box.sign(_MARKED)))
-        elif not box.has_signed(_MARKED, mark):
+        box = fitting(key_file, mark)
+        if box is None:
             raise StateUnusable(
                 f"key file {key_file} is not that of catalog {shown}: copy that of another of its stations"
             )
+        if mark is None:
+            connection.execute(insert(schema.key_mark).values(id=1, mark=box.mark))
         return box

@@ -14,6 +14,7 @@ from agent.catalog import schema
 from agent.catalog.chain import NO_HASH, Head
 from agent.catalog.connection import Connection
 from agent.catalog.keybox import KeyBox
+from agent.errors import StateUnusable
 
 CHAINED = "history.chained"
 """The event of the migration, which has no key to sign with: an end there may be without a signature."""
@@ -52,12 +53,29 @@ async def load(connection: Connection) -> End:
 
 async def advance(connection: Connection, box: KeyBox, end: End, event_id: int, digest: str) -> None:
     """To the event that follows on ``end``."""
-    signature = box.sign(str(Head(event_id, digest))) if is_good(end, box) else None
+    good = is_good(end, box)
+    if not good:
+        await _refuse_a_key_of_before(connection, box)
+    signature = box.sign(str(Head(event_id, digest))) if good else None
     values = {"event_id": event_id, "hash": digest, "signature": signature}
     if end.is_stored:
         await connection.execute(update(schema.history_head).values(values))
     else:
         await connection.execute(insert(schema.history_head).values(id=_ROW, **values))
+
+
+async def _refuse_a_key_of_before(connection: Connection, box: KeyBox) -> None:
+    """A station that another one's rotation went past would seal with a key that nobody has any more."""
+    mark = (await connection.execute(select(schema.key_mark.c.mark))).scalar()
+    if mark is not None and mark != box.mark:
+        raise StateUnusable("the key of the catalog was changed meanwhile: start again with the new one")
+
+
+async def resign(connection: Connection, end: End, old: KeyBox, new: KeyBox) -> None:
+    """The same end, vouched for by the new key if it was by the old one."""
+    if end.is_stored and is_good(end, old):
+        signature = new.sign(str(Head(end.event_id, end.hash)))
+        await connection.execute(update(schema.history_head).values(signature=signature))
 
 
 def is_good(end: End, box: KeyBox) -> bool:

@@ -25,6 +25,8 @@ from agent.model.secrets import Secret
 KEY_BYTES = 32
 NONCE_BYTES = 12
 VERSION = b"\x01"
+ID_DIGITS = 16
+_MARKED = "the key of this catalog"
 
 
 class KeyBox:
@@ -65,6 +67,16 @@ class KeyBox:
             )
         return opened
 
+    @property
+    def mark(self) -> str:
+        """What only this key gives and what tells nothing of it: a catalog says by it which key it needs."""
+        return self.sign(_MARKED)
+
+    @property
+    def key_id(self) -> str:
+        """The mark in short, for people."""
+        return self.mark[:ID_DIGITS]
+
     def sign(self, text: str) -> str:
         """A signature in hex that only a holder of the key can make."""
         return hmac.digest(self._signing_key, text.encode(), "sha256").hex()
@@ -72,6 +84,26 @@ class KeyBox:
     def has_signed(self, text: str, signature: str) -> bool:
         """Whether ``sign`` gave this signature for the text."""
         return hmac.compare_digest(self.sign(text).encode(), signature.encode("utf-8", "surrogatepass"))
+
+
+def pending_file(path: Path) -> Path:
+    """Where the next key waits while a rotation has not ended."""
+    return path.with_name(f"{path.name}.next")
+
+
+def fitting(path: Path, mark: str | None) -> KeyBox | None:
+    """The key with that mark: the one in ``path``, or the next one of a rotation that was cut off.
+
+    Without a mark that of ``path``. None when none fits. Raises StateUnusable, as ``KeyBox.from_file``.
+    """
+    pending = pending_file(path)
+    for one in (path, pending):
+        if one == pending and not one.exists():
+            continue
+        box = KeyBox.from_file(one)
+        if mark is None or box.mark == mark:
+            return box
+    return None
 
 
 def ensure_key_file(path: Path) -> None:

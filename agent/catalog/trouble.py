@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -38,6 +39,8 @@ def told(shown: str) -> Iterator[None]:
         yield
     except DBAPIError as error:
         raise StateUnusable(_line(shown, str(error.orig))) from error
+    except sqlite3.Error as error:
+        raise StateUnusable(_line(shown, str(error))) from error
     except OSError as error:
         raise StateUnusable(
             f"catalog {shown} cannot be used: {error.strerror or type(error).__name__}"

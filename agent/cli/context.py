@@ -68,7 +68,7 @@ class Context:
         from agent.catalog.catalog import open_catalog
 
         settings, origin = self.settings, f"command on {platform.node()}"
-        async with open_catalog(_place(settings), settings.catalog_key, origin=origin) as catalog:
+        async with open_catalog(place_of(settings), settings.catalog_key, origin=origin) as catalog:
             yield catalog
 
     def with_catalog(self, work: Callable[[Catalog], Coroutine[Any, Any, T]]) -> T:
@@ -81,7 +81,7 @@ class Context:
         return asyncio.run(go())
 
 
-def _place(settings: Settings) -> Path | Server:
+def place_of(settings: Settings) -> Path | Server:
     """Where the catalog is. Raises ConfigInvalid, and StateUnusable."""
     shared = settings.catalog
     if shared.url is None:

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError
 
 from agent.catalog.connection import MAX_CONNECTIONS
+from agent.catalog.trouble import told
 from agent.errors import ConfigInvalid, StateUnusable
 from agent.model.secrets import Secret
 
@@ -101,6 +102,15 @@ class Server:
             raise ConfigInvalid(NO_DRIVER) from None
         event.listen(engine, "begin", _begin)
         return engine
+
+    def version(self) -> str:
+        """What the server says that it is. Raises ConfigInvalid, and StateUnusable when it is not there."""
+        engine = self.engine(CONNECT_WITHIN_S)
+        try:
+            with told(self.shown), engine.connect() as connection:
+                return str(connection.execute(text("SHOW server_version")).scalar())
+        finally:
+            engine.dispose()
 
     def _parsed(self) -> URL:
         try:

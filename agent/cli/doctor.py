@@ -63,6 +63,10 @@ async def _findings(context: Context) -> list[Finding]:
         return [*found, skipped("store", "the settings do not tell where it is")]
     folder = settings.state_dir
     found += [place.state_folder(folder), place.state_space(folder), place.catalog_key(settings.catalog_key)]
+    if settings.catalog.url is not None:
+        from agent.station.preflight.shared import catalog_server
+
+        found.append(await asyncio.to_thread(catalog_server, settings.catalog))
     try:
         settings = context.reload()
     except ConfigInvalid as error:

@@ -242,7 +242,12 @@ async def test_commands_use_the_server_of_the_settings_and_no_message_holds_its_
         assert (last.what, last.detail) == ("drive.released", "station hall-1 held it; burnt down")
         with pytest.raises(MoveRefused, match="no station holds drive S1"):
             await catalog.release_claim(serial("S1"), who=WHO, note="again")
+    doctor = await asyncio.to_thread(_ingest_agent, tmp_path, "doctor", "--json")
+    assert f"{fleet.database} at {fleet.host.folder} answers: PostgreSQL" in doctor.stdout
     password.write_text(f"{CANARY}-of-yesterday")
+    doctor = await asyncio.to_thread(_ingest_agent, tmp_path, "doctor", "--json")
+    assert f"catalog {fleet.database} at {fleet.host.folder} does not let this station in" in doctor.stdout
+    assert CANARY not in doctor.stdout + doctor.stderr
     refused = await asyncio.to_thread(_ingest_agent, tmp_path, "job", "list")
     assert refused.returncode == 5
     assert "does not let this station in" in refused.stderr

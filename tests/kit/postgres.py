@@ -32,7 +32,7 @@ class PostgresServer:
     """Run by an unprivileged user: the server refuses to be root's."""
 
     def __init__(self, binaries: Path, folder: Path, owner: str | None) -> None:
-        self._binaries, self._folder, self._owner = binaries, folder, owner
+        self._binaries, self.folder, self._owner = binaries, folder, owner
         self._data = folder / "data"
 
     def sql(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
@@ -45,7 +45,7 @@ class PostgresServer:
 
     def url(self, database: str = "postgres") -> str:
         """Of a catalog."""
-        return f"postgresql://tester@/{database}?host={self._folder}"
+        return f"postgresql://tester@/{database}?host={self.folder}"
 
     def make(self) -> None:
         """A new, empty server."""
@@ -58,7 +58,7 @@ class PostgresServer:
     def start(self) -> None:
         """Until it answers."""
         # What survives a power cut is PostgreSQL's own concern: the tests restart it, they do not cut power.
-        options = f"-k {self._folder} -c listen_addresses='' -c fsync=off -c max_connections=100"
+        options = f"-k {self.folder} -c listen_addresses='' -c fsync=off -c max_connections=100"
         self._run("pg_ctl", "-D", str(self._data), "-w", "-t", str(START_WITHIN_S), "-o", options, "start")
 
     def stop(self, how: str = "fast") -> None:
@@ -67,7 +67,7 @@ class PostgresServer:
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self._binaries / program), *arguments]
-        log = self._folder / "log"
+        log = self.folder / "log"
         if program == "pg_ctl" and arguments[-1] == "start":
             command[1:1] = ["-l", str(log)]
         done = subprocess.run(
@@ -75,7 +75,7 @@ class PostgresServer:
             user=self._owner,
             group=pwd.getpwnam(self._owner).pw_gid if self._owner else None,
             extra_groups=[] if self._owner else None,
-            cwd=self._folder,
+            cwd=self.folder,
             env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TZ": "UTC"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if program == "initdb" else subprocess.DEVNULL,

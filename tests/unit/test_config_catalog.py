@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -134,3 +136,22 @@ def test_a_holder_is_made_once_and_belongs_to_the_state_directory(tmp_path: Path
     (tmp_path / "one/station.id").write_text("")
     with pytest.raises(StateUnusable, match="is damaged"):
         holder_of(tmp_path / "one")
+
+
+def test_a_station_with_a_file_loads_no_driver_of_a_server(tmp_path: Path) -> None:
+    code = (
+        "import asyncio, sys; from pathlib import Path; from agent.catalog import open_catalog\n"
+        "async def go():\n"
+        "    async with open_catalog(*map(Path, sys.argv[1:])) as catalog:\n"
+        "        assert (await catalog.find_jobs()).jobs == []\n"
+        "asyncio.run(go()); print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "catalog.sqlite"), str(tmp_path / "key")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = set(done.stdout.split())
+    assert "agent.catalog.server" in loaded
+    assert "psycopg" not in loaded

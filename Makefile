@@ -80,7 +80,7 @@ deb: package ## Build the Debian package in dist/, and try it.
 # docs/lab.md tells what it takes. The guest is built once, and kept in .lab. FIRST=6 takes the first six.
 .PHONY: lab
 lab: azurite package ## Drives come and go in an emulated machine (root; make lab FIRST=6).
-	@$(BIN)/python -m pytest -v tests/lab/scenarios $(if $(FIRST),--first $(FIRST))
+	@$(BIN)/python -m pytest -v tests/lab/scenarios $(if $(FIRST),--first $(FIRST)) $(ARGS)
 
 check: $(STAMP) ## Lint, types, layers.
 	$(BIN)/ruff check .

@@ -9,16 +9,20 @@ import signal
 import sqlite3
 import sys
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytest
 
 from agent.catalog import Catalog
+from agent.catalog import open_catalog as opened_at
+from agent.catalog.backup import Restored, back_up, restore
 from agent.catalog.keybox import KeyBox
 from agent.catalog.rotation import Author, Rotation, rotate
-from agent.errors import StateUnusable
+from agent.errors import BackupUnfit, CatalogBusy, IngestError, MalformedInput, StateUnusable
 from agent.model.keys import Password, RecoveryPassword, StartupKey
 from agent.model.secrets import Secret
 from tests.unit.catalog_cases import KEY, WHO, name, opened, opened_at_once, serial, spec
@@ -30,7 +34,8 @@ PLANTED: list[RecoveryPassword | Password | StartupKey] = [
 ]
 AUTHOR = Author("keeper", "the bench", datetime(2024, 3, 1, tzinfo=UTC))
 LATER = Author("keeper", "the bench", datetime(2024, 3, 2, tzinfo=UTC))
-STEPS = frozenset({"replace", "link", "fsync", "commit", "write", "unlink", "execute", "executemany"})
+TAMPERING = ("DROP TRIGGER event_no_update", "UPDATE event SET who = 'x' WHERE id = 2")
+STEPS = frozenset({"replace", "link", "fsync", "commit", "write", "unlink", "executemany"})
 """Calls of the standard library before each of which the process may be killed."""
 
 
@@ -60,15 +65,23 @@ def _rotate(folder: Path, *, keep_old: bool = True) -> Rotation:
     return asyncio.run(rotate(folder / "catalog.sqlite", folder / "catalog.key", AUTHOR, keep_old=keep_old))
 
 
-def _sealed(path: Path) -> list[bytes]:
+def _rows(path: Path, query: str) -> list[tuple[Any, ...]]:
     connection = sqlite3.connect(path)
-    found = [row[0] for row in connection.execute("SELECT sealed_key FROM drive ORDER BY id")]
+    found = connection.execute(query).fetchall()
     connection.close()
     return found
 
 
+def _sealed(path: Path) -> list[bytes]:
+    return [row[0] for row in _rows(path, "SELECT sealed_key FROM drive ORDER BY id")]
+
+
 def _bytes(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file())
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 def _forms(secret: str) -> list[bytes]:
@@ -91,14 +104,14 @@ def test_a_new_key_opens_everything_and_the_old_one_nothing(tmp_path: Path) -> N
     assert not [one for one in before if one in _bytes(tmp_path)]
     assert done.kept is not None
     assert KeyBox.from_file(done.kept).key_id == old.key_id
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["catalog.key", done.kept.name, "catalog.sqlite"]
+    assert _names(tmp_path) == ["catalog.key", done.kept.name, "catalog.sqlite"]
     assert {one.stat().st_mode & 0o777 for one in tmp_path.iterdir()} == {0o600}
 
 
 def test_the_old_key_is_not_kept_when_it_is_not_to_be(tmp_path: Path) -> None:
     asyncio.run(_filled(tmp_path))
     assert _rotate(tmp_path, keep_old=False).kept is None
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["catalog.key", "catalog.sqlite"]
+    assert _names(tmp_path) == ["catalog.key", "catalog.sqlite"]
 
 
 def _rotate_until(folder: Path, step: int) -> int:
@@ -128,9 +141,8 @@ def test_a_rotation_that_is_killed_at_any_moment_leaves_every_secret_readable(tm
     whole = tmp_path / "whole"
     whole.mkdir()
     asyncio.run(_filled(whole))
-    # Each of the last steps, where files change places; of the others, which are many queries, some.
     steps, cut = 0, []
-    for step in [*range(1, 400)]:
+    for step in range(1, 400):
         folder = tmp_path / f"{step}"
         shutil.copytree(whole, folder)
         ended = _rotate_until(folder, step)
@@ -153,3 +165,213 @@ def test_a_rotation_that_is_killed_at_any_moment_leaves_every_secret_readable(tm
         (False, False),
     }
     assert steps == len(cut) > 10
+
+
+def test_a_key_that_opens_with_neither_key_stays_and_is_counted(tmp_path: Path) -> None:
+    path = asyncio.run(_filled(tmp_path))
+    _sql(path, "UPDATE drive SET sealed_key = x'01020304' WHERE serial = 'S1'")
+    done = _rotate(tmp_path)
+    assert (done.resealed, done.damaged) == (2, 1)
+    assert _sealed(path)[1] == bytes([1, 2, 3, 4])
+
+
+def test_with_a_key_that_opens_nothing_nothing_is_sealed_anew(tmp_path: Path) -> None:
+    path = asyncio.run(_filled(tmp_path))
+    before = _sealed(path)
+    (tmp_path / "catalog.key").write_bytes(bytes(32))
+    with pytest.raises(StateUnusable, match="none of the 3 drive keys opens with key"):
+        _rotate(tmp_path)
+    assert _sealed(path) == before
+
+
+def test_a_head_that_was_tampered_with_is_not_made_good_by_a_new_key(tmp_path: Path) -> None:
+    path = asyncio.run(_filled(tmp_path))
+    _sql(path, "UPDATE history_head SET signature = 'of somebody'")
+    _rotate(tmp_path)
+
+    async def broken() -> str | None:
+        async with opened(tmp_path) as catalog:
+            return (await catalog.verify_history()).broken
+
+    assert asyncio.run(broken()) == "the head of the history is not signed with the key of this catalog"
+
+
+async def test_while_the_catalog_is_in_use_its_key_stays_and_nothing_is_restored(tmp_path: Path) -> None:
+    path, key = await _filled(tmp_path), tmp_path / "catalog.key"
+    await back_up(path, key, tmp_path / "copy")
+    async with opened(tmp_path) as catalog:
+        with pytest.raises(CatalogBusy, match="is in use by the station or by a command"):
+            await rotate(path, key, AUTHOR)
+        with pytest.raises(CatalogBusy, match="is in use by the station or by a command"):
+            await restore(path, key, tmp_path / "copy", AUTHOR)
+        assert (await catalog.verify_history()).broken is None
+    assert _names(tmp_path) == ["catalog.key", "catalog.sqlite", "copy"]
+
+
+async def test_a_backup_beside_writers_is_one_whole_view(tmp_path: Path) -> None:
+    path, key = await _filled(tmp_path), tmp_path / "catalog.key"
+    enough = asyncio.Event()
+    async with opened(tmp_path) as catalog:
+        async with asyncio.TaskGroup() as group:
+            writing = group.create_task(_write(catalog, enough))
+            made = [await back_up(path, key, tmp_path / f"copy{number}") for number in range(3)]
+            enough.set()
+        last = await back_up(path, key, tmp_path / "last")
+    jobs = 3 + writing.result()
+    assert [one.check.broken for one in [*made, last]] == [None] * 4
+    assert made[0].jobs < made[1].jobs < made[2].jobs <= last.jobs == jobs
+    # Each is filed and shipped in one transaction: none is seen half.
+    assert [one.check.events for one in made] == [one.jobs * 2 for one in made]
+    assert (last.drives, last.key_id) == (jobs, KeyBox.from_file(key).key_id)
+    assert (tmp_path / "last").stat().st_mode & 0o777 == 0o600
+    assert [one for one in _names(tmp_path) if one.startswith((".", "last"))] == ["last"]
+
+
+async def _write(catalog: Catalog, enough: asyncio.Event) -> int:
+    number = 0
+    while not enough.is_set():
+        await catalog.create_job(spec(f"more-{number}", f"M{number}"), ship=True, who=WHO)
+        number += 1
+    return number
+
+
+async def test_what_is_stolen_shows_no_secret(tmp_path: Path) -> None:
+    path, key = tmp_path / "catalog.sqlite", tmp_path / "keys" / "catalog.key"
+    await _filled(tmp_path)
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "catalog.key").rename(key)
+    async with opened_at(path, key) as catalog:
+        await catalog.cancel_job(name("ship-1"), WHO)
+        await back_up(path, key, tmp_path / "copy")
+        stolen = _bytes(tmp_path)
+        assert {"catalog.sqlite-wal", "copy"} <= set(_names(tmp_path))
+    await rotate(path, key, AUTHOR)
+    await restore(path, key, tmp_path / "copy", LATER, key_of_backup=next(key.parent.glob("*.old-*")))
+    stolen += _bytes(tmp_path)
+    # The search can find what is there: serials stand in plain.
+    assert stolen.count(b"S2") > 3
+    for credential in PLANTED:
+        assert not [form for form in _forms(credential.secret.reveal()) if form in stolen]
+    assert b"canary" not in stolen
+    for one in key.parent.iterdir():
+        assert one.read_bytes() not in stolen
+        assert one.read_bytes().hex().encode() not in stolen
+
+
+def _restored(folder: Path, **options: Path) -> Restored:
+    return asyncio.run(
+        restore(folder / "catalog.sqlite", folder / "catalog.key", folder / "copy", LATER, **options)
+    )
+
+
+def test_a_restored_catalog_is_the_one_of_then_and_the_one_of_before_is_kept(tmp_path: Path) -> None:
+    path = asyncio.run(_filled(tmp_path))
+    made = asyncio.run(back_up(path, tmp_path / "catalog.key", tmp_path / "copy"))
+    asyncio.run(_cancel(tmp_path))
+    done = _restored(tmp_path)
+    assert done.backup == made
+    asyncio.run(_is_whole(tmp_path, events=made.check.events + 1))
+    assert done.aside is not None
+    assert _states(done.aside) == [1, 0, 0]
+    assert _states(path) == [0, 0, 0]
+    (told, *_) = _rows(path, "SELECT what, who, detail FROM event ORDER BY id DESC")
+    assert told == ("catalog.restored", "keeper", f"backup {tmp_path / 'copy'}, head {made.check.head}")
+    assert {one.stat().st_mode & 0o777 for one in tmp_path.iterdir()} == {0o600}
+
+
+async def _cancel(folder: Path) -> None:
+    async with opened(folder) as catalog:
+        await catalog.cancel_job(name("ship-0"), WHO)
+
+
+def _states(path: Path) -> list[int]:
+    return [row[0] for row in _rows(path, "SELECT cancel_requested FROM job ORDER BY id")]
+
+
+def test_a_backup_is_restored_where_the_catalog_is_gone_or_damaged(tmp_path: Path) -> None:
+    path = asyncio.run(_filled(tmp_path))
+    asyncio.run(back_up(path, tmp_path / "catalog.key", tmp_path / "copy"))
+    path.write_bytes(b"\xa5" * 8192)
+    (tmp_path / "catalog.sqlite-wal").write_bytes(b"what is no log of this one")
+    done = _restored(tmp_path)
+    assert done.aside is not None
+    assert done.aside.read_bytes() == b"\xa5" * 8192
+    assert "catalog.sqlite-wal" not in _names(tmp_path)
+    asyncio.run(_is_whole(tmp_path))
+    path.unlink()
+    assert _restored(tmp_path).aside is None
+    asyncio.run(_is_whole(tmp_path))
+
+
+def _sql(path: Path, *statements: str) -> None:
+    connection = sqlite3.connect(path)
+    for statement in statements:
+        connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+def _end(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda copy: copy.write_bytes(b""), "the file is no catalog"),
+        (lambda copy: copy.write_bytes(b"<html>" * 999), "is not a catalog, or its first page is damaged"),
+        (lambda copy: copy.unlink(), "is no file"),
+        (_end, "is damaged"),
+        (lambda copy: _sql(copy, "UPDATE alembic_version SET version_num = '9999'"), "its schema version"),
+        (lambda copy: _sql(copy, "UPDATE drive SET job_id = 99"), "foreign_key_check finds drive"),
+        (
+            lambda copy: _sql(copy, *TAMPERING),
+            "the history is broken: event 2",
+        ),
+        (lambda copy: _sql(copy, "UPDATE key_mark SET mark = 'f00d'"), "and key f00d is needed"),
+    ],
+    ids=["empty", "text", "gone", "cut", "newer", "loose", "edited", "other key"],
+)
+def test_what_is_no_sound_backup_is_refused_and_nothing_is_changed(
+    tmp_path: Path, spoil: Callable[[Path], object], said: str
+) -> None:
+    path = asyncio.run(_filled(tmp_path))
+    asyncio.run(back_up(path, tmp_path / "catalog.key", tmp_path / "copy"))
+    spoil(tmp_path / "copy")
+    before = path.read_bytes()
+    with pytest.raises(BackupUnfit) as caught:
+        _restored(tmp_path)
+    assert said in caught.value.detail
+    assert "\n" not in caught.value.detail
+    assert path.read_bytes() == before
+    assert set(_names(tmp_path)) <= {"catalog.key", "catalog.sqlite", "copy"}
+
+
+def test_a_backup_of_before_a_new_key_is_restored_with_the_old_one(tmp_path: Path) -> None:
+    path = asyncio.run(_filled(tmp_path))
+    asyncio.run(back_up(path, tmp_path / "catalog.key", tmp_path / "copy"))
+    done = _rotate(tmp_path)
+    with pytest.raises(BackupUnfit, match=f"holds key {done.new_id}, and key {done.old_id} is needed"):
+        _restored(tmp_path)
+    assert done.kept is not None
+    _restored(tmp_path, key_of_backup=done.kept)
+    done.kept.unlink()
+    asyncio.run(_is_whole(tmp_path))
+
+
+async def test_a_file_that_is_there_is_not_replaced_by_a_backup(tmp_path: Path) -> None:
+    path = await _filled(tmp_path)
+    (tmp_path / "mine").write_text("mine")
+    with pytest.raises(MalformedInput, match="is there already, and is not replaced"):
+        await back_up(path, tmp_path / "catalog.key", tmp_path / "mine")
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_another_key_than_the_catalog_needs_is_told_by_name(tmp_path: Path) -> None:
+    asyncio.run(_filled(tmp_path))
+    done = _rotate(tmp_path)
+    assert done.kept is not None
+    done.kept.replace(tmp_path / "catalog.key")
+    with pytest.raises(IngestError, match=f"which needs key {done.new_id}"):
+        asyncio.run(_is_whole(tmp_path))

@@ -13,6 +13,7 @@ from typing import Any
 
 from agent.config_api import ApiSettings, read_api
 from agent.config_catalog import CatalogSettings, read_catalog
+from agent.config_notify import NotifySettings, read_notify
 from agent.errors import ConfigInvalid, MalformedInput
 from agent.model.access import Identity, IdentityKind
 from agent.model.bandwidth import NO_CAP, Cap
@@ -35,6 +36,7 @@ TABLES = {
     "concurrency",
     "key_file",
     "metrics",
+    "notify",
 }
 MEBIBYTE = 1024 * 1024
 MAX_CREDENTIAL_BYTES = 64 * 1024
@@ -153,6 +155,7 @@ class Settings:
     metrics: Listen | None = None
     api: ApiSettings = field(default_factory=ApiSettings)
     catalog: CatalogSettings = field(default_factory=CatalogSettings)
+    notify: NotifySettings = field(default_factory=NotifySettings)
 
     @property
     def catalog_key(self) -> Path:
@@ -188,6 +191,7 @@ def load(path: Path | None, environment: Mapping[str, str], *, with_credential: 
         metrics=_metrics(raw.get("metrics", {}), environment),
         api=read_api(raw.get("api", {}), state_dir, environment),
         catalog=read_catalog(raw.get("catalog", {}), environment),
+        notify=read_notify(raw.get("notify", {}), environment),
     )
 
 

@@ -34,6 +34,7 @@ COMMANDS = (
     "job",
     "keys",
     "log",
+    "notify",
     "replay",
     "run",
     "volume",

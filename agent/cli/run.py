@@ -14,6 +14,8 @@ from agent.cli.signals import Stopper
 from agent.cli.sources import configured_source
 from agent.devices.automounters import NEXT_STEP, automounters
 from agent.errors import ConfigInvalid
+from agent.station.notices.outbox import outbox_of
+from agent.station.notices.service import telling
 from agent.station.notify import Notifier
 from agent.station.station import Station
 from agent.station.view import View
@@ -58,6 +60,9 @@ async def _run(context: Context, as_json: bool) -> None:
         async with (
             opened(Window(view, catalog, lambda: station.settings), settings),
             served(catalog, settings, log),
+            telling(
+                catalog, settings.notify, outbox_of(settings.state_dir), view, log, station=platform.node()
+            ),
         ):
             await station.run()
         log.info("station.stopped")

@@ -44,6 +44,12 @@ class Notice(StrEnum):
     """A drive arrived, and its job still is in Creating."""
     UNCLAIMED = "unclaimed"
     """Such a drive is here for two weeks: return it."""
+    PAUSED = "paused"
+    """A drive stands still for long."""
+    CREDENTIAL = "credential"
+    """The store's credential ends soon, or has ended."""
+    HISTORY = "history"
+    """The history is not what was written."""
 
 
 def due_on_entering(state: JobState, now: datetime, due: datetime | None, *, awaits: bool) -> datetime | None:

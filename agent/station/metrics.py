@@ -94,6 +94,8 @@ def _drives(view: View, around: Surroundings) -> Iterator[Metric]:
     yield _count("drives_finished", "Drives that came to an end, by copy status.", "status", view.finished)
     yield _count("pauses", "Transfers that stopped and wait, by what for.", "reason", view.pauses)
     yield _count("operator_notices", "What operators were told, by what of.", "reason", view.notices)
+    told = view.notifications
+    yield _count("notifications", "Tries to tell others, by what became of them.", "outcome", told)
 
 
 def _phases(view: View) -> dict[str, float]:

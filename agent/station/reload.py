@@ -32,6 +32,7 @@ def adopt(old: Settings, new: Settings) -> Adopted:
         "metrics.listen": old.metrics != new.metrics,
         "api": old.api != new.api,
         "catalog": old.catalog != new.catalog,
+        "notify": old.notify != new.notify,
         "devices": old.devices != new.devices,
         "bays": dict(old.bays) != dict(new.bays),
     }
@@ -50,6 +51,7 @@ def adopt(old: Settings, new: Settings) -> Adopted:
         metrics=old.metrics,
         api=old.api,
         catalog=old.catalog,
+        notify=old.notify,
     )
     changes = {
         "store.credential_file": old.store.credential != store.credential,

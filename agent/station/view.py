@@ -15,6 +15,7 @@ from typing import Any
 from agent.errors import IngestError
 from agent.model.identity import SerialNumber
 from agent.model.tally import Tally
+from agent.station.notices.outcome import Result
 from agent.transfer.events import read_tally
 
 RESULTS = ("done", "failed", "skipped")
@@ -66,6 +67,8 @@ class View:
         self.pauses: Counter[str] = Counter()
         self.notices: Counter[str] = Counter()
         """What operators were told, by reason."""
+        self.notifications: Counter[str] = Counter(dict.fromkeys(Result, 0))
+        """Tries to tell others, by what became of them."""
         self.crashes = 0
         self.unreadable_bytes = 0
         self.rounds: Counter[str] = Counter({"ok": 0, "failed": 0})

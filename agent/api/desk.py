@@ -85,9 +85,7 @@ class Desk:
             )
         else:
             papers = replace(read.papers, return_package=found.papers.return_package)
-            job = await self._catalog.replace_job(spec, who=self._who, papers=papers)
-            if ship:
-                job = await self._catalog.update_job(name, JobChanges(ship=True), who=self._who)
+            job = await self._catalog.replace_job(spec, ship=ship, who=self._who, papers=papers)
         return job, sent, found is None
 
     async def patch(self, place: Place, named: str, body: bytes) -> Job:

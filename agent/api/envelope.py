@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-import traceback
 import uuid
 from collections.abc import Callable, Mapping
 
@@ -14,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.api.gate import Gate
-from agent.api.problems import ArmError, internal, refused
+from agent.api.problems import ArmError, internal, raised_at, refused
 from agent.errors import IngestError, PolicyError
 from agent.telemetry import Log
 
@@ -89,10 +88,7 @@ class Envelope:
             self._log.error("api.station", request=request_id, error=error.id, detail=error.detail)
         if isinstance(error, IngestError):
             return refused(error)
-        # The text of a surprise could hold anything, so only its place is told.
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{frame.filename}:{frame.lineno}"
-        self._log.error("api.crashed", request=request_id, error=type(error).__name__, at=place)
+        self._log.error("api.crashed", request=request_id, error=type(error).__name__, at=raised_at(error))
         return internal()
 
     def _tell(self, scope: Scope, letter: _Letter) -> None:

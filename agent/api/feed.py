@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.api.answers import progress_to_json
+from agent.api.problems import raised_at
 from agent.catalog import Catalog, Event, JobQuery
 from agent.errors import IngestError
 from agent.model.states import DriveState, JobState
@@ -70,13 +71,15 @@ class Feed:
         self._told: dict[tuple[str, str], Went] = {}
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Until it is cancelled. What goes wrong once ends nothing: it is logged, and asked again."""
         while True:
             await self._wanted.wait()
             try:
                 await self._look()
             except IngestError as error:
                 self._log.warning("api.feed", error=error.id, detail=error.detail)
+            except Exception as error:  # noqa: BLE001 - a supervisor
+                self._log.error("api.feed", error=type(error).__name__, at=raised_at(error))
             await asyncio.sleep(POLL_EVERY_S)
 
     def close(self) -> None:

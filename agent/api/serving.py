@@ -14,6 +14,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
+from agent.api.door import Door
 from agent.api.envelope import Envelope
 from agent.api.failures import Failures
 from agent.api.feed import Feed
@@ -46,7 +47,7 @@ async def serving(
         Api(catalog, settings, feed).app(), gate, log, is_full=lambda: _connections(servers) > MAX_CONNECTIONS
     )
     with _bound(settings, log) as bound:
-        servers += [_Server(_config(app, one)) for _, one in bound]
+        servers += [_server(app, one, log) for one in bound]
         work = [
             asyncio.create_task(_supervised(server, listening, log))
             for server, (listening, _) in zip(servers, bound, strict=True)
@@ -80,6 +81,30 @@ class _Server(uvicorn.Server):
         yield
 
 
+class _TlsServer(_Server):
+    """One whose connections come in by a door."""
+
+    def __init__(
+        self, config: uvicorn.Config, listening: socket.socket, context: ssl.SSLContext, log: Log
+    ) -> None:
+        super().__init__(config)
+        self._door = Door(listening, context, self._protocol, log)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self.servers, self.started = [], True
+
+    async def main_loop(self) -> None:
+        door = asyncio.create_task(self._door.run())
+        try:
+            await super().main_loop()
+        finally:
+            door.cancel()
+            await asyncio.wait([door])
+
+    def _protocol(self) -> Protocol:
+        return Protocol(config=self.config, server_state=self.server_state, app_state={})
+
+
 async def _supervised(server: _Server, listening: socket.socket, log: Log) -> None:
     """What ends a server ends nothing else."""
     try:
@@ -88,7 +113,13 @@ async def _supervised(server: _Server, listening: socket.socket, log: Log) -> No
         log.error("api.ended", error=type(error).__name__)
 
 
-def _config(app: ASGIApp, context: ssl.SSLContext | None) -> uvicorn.Config:
+def _server(app: ASGIApp, bound: _Bound, log: Log) -> _Server:
+    listening, context = bound
+    config = _config(app)
+    return _Server(config) if context is None else _TlsServer(config, listening, context, log)
+
+
+def _config(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=Protocol,
@@ -105,7 +136,6 @@ def _config(app: ASGIApp, context: ssl.SSLContext | None) -> uvicorn.Config:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=END_WITHIN_S,
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
-        ssl_context_factory=None if context is None else lambda _config, _default: context,
     )
 
 

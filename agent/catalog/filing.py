@@ -38,17 +38,19 @@ class Filing(Books):
                 await _ship(turn, spec.name, by_hand=by_hand)
             return (await jobs.load(turn.connection, spec.name))[1]
 
-    async def replace_job(self, spec: JobSpec, *, who: str, papers: Papers) -> Job:
+    async def replace_job(self, spec: JobSpec, *, who: str, papers: Papers, ship: bool = False) -> Job:
         """Asks for something else under the same name, and keeps since when the job is there.
 
         A drive without a credential keeps the one that is stored for its serial. Raises JobNotFound,
-        MoveRefused once the job is shipped, SerialConflict, MalformedInput.
+        MoveRefused once the job is shipped, SerialConflict, MalformedInput; with ``ship`` also MoveRefused
+        when the job lacks its delivery package or return address, and nothing of it is replaced then.
         """
         async with self._turn(who) as turn:
             row, job = await jobs.load(turn.connection, spec.name)
             refuse_late(job, JobEvent.UPDATE_DRIVES)
             await jobs.replace_spec(turn.connection, row.id, spec, papers, turn.box, turn.now)
-            return await job_event(turn, spec.name, JobEvent.UPDATE_DRIVES, _serials(spec), **_anew(turn))
+            job = await job_event(turn, spec.name, JobEvent.UPDATE_DRIVES, _serials(spec), **_anew(turn))
+            return await _ship(turn, spec.name, by_hand=False) if ship else job
 
     async def update_job(self, name: JobName, changes: JobChanges, *, who: str, note: str = "") -> Job:
         """All of the changes or none; what is as asked already is left. In Creating its time begins anew.

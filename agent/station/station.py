@@ -25,6 +25,7 @@ from agent.errors import (
     MoveRefused,
     PolicyError,
     SerialNotSpecified,
+    StateUnusable,
     WorkerLost,
 )
 from agent.station.attempt import Watcher
@@ -82,6 +83,7 @@ class Station:
         self._notifier, self._view = notifier or Notifier(None), view or View()
         self._visits: dict[str, tuple[Visit, asyncio.Task[None]]] = {}
         self._told: dict[str, str] = {}
+        self._written: dict[str, str] = {}
         self._stopping = asyncio.Event()
         self._hint = asyncio.Event()
         self._reload = reload
@@ -242,6 +244,7 @@ class Station:
     def _forget(self, gone: Set[str]) -> None:
         for key in gone:
             del self._told[key]
+            self._written.pop(key, None)
             self._view.left_alone.pop(key, None)
 
     def _leave(self, key: str) -> None:
@@ -342,19 +345,31 @@ class Station:
     async def _leave_alone(
         self, device: Device, why: Hindrance | PolicyError | DriveBusy, *, is_news: bool = True
     ) -> None:
-        self._view.left_alone[device.key] = why.id
-        if self._told.get(device.key) == why.detail:
+        key = device.key
+        self._view.left_alone[key] = why.id
+        if self._told.get(key) != why.detail:
+            self._told[key] = why.detail
+            log = self._log.bind(drive=device.serial.shown, bay=device.bay)
+            tell = log.warning if is_news else log.info
+            tell("drive.left_alone", error=why.id, side=why.side, detail=why.detail, next=why.next_step)
+        if self._written.get(key) == why.detail:
             return
-        self._told[device.key] = why.detail
-        log = self._log.bind(drive=device.serial.shown, bay=device.bay)
-        tell = log.warning if is_news else log.info
-        tell("drive.left_alone", error=why.id, side=why.side, detail=why.detail, next=why.next_step)
-        await self._catalog.record_event(
-            "drive.left_alone", who="station", serial=device.serial, detail=why.detail
-        )
+        self._written[key] = why.detail
+        try:
+            await self._write_down(device, why)
+        except StateUnusable:
+            # In the next round again; what the catalog cannot take at all is tried once.
+            del self._written[key]
+            raise
+
+    async def _write_down(self, device: Device, why: Hindrance | PolicyError | DriveBusy) -> None:
+        """Why the drive is left alone. Its event comes last: tried again, it stands there once."""
         if isinstance(why, SerialNotSpecified | MoveRefused):
             note = f"bay {device.bay}"
             await self._catalog.note_idle_drive(device.serial, who="station", note=note)
+        await self._catalog.record_event(
+            "drive.left_alone", who="station", serial=device.serial, detail=why.detail
+        )
 
 
 def _place(error: Exception) -> str:

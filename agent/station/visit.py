@@ -186,9 +186,7 @@ class Visit:
             try:
                 event = await self._attempt.run()
             except MoveRefused as error:
-                # Operators moved the drive meanwhile, such as to Faulted.
-                self.log.warning("drive.taken_away", **told_fields(error))
-                self.outcome = error
+                self._taken_away(error)
                 return True
             if event is None:
                 return False
@@ -200,7 +198,11 @@ class Visit:
         return True
 
     async def _finish(self, event: Mapping[str, Any]) -> None:
-        self.outcome = await self._reported(event)
+        try:
+            self.outcome = await self._reported(event)
+        except MoveRefused as error:
+            await self._end_refused(error)
+            return
         try:
             await self._errand.checkup.smart("after")
         except StateUnusable as error:
@@ -209,6 +211,18 @@ class Visit:
         # What is known of a finished drive stands in logs and catalog; its journal is of no more use.
         journal = journal_of(self._settings.state_dir, self.job_name, self.serial)
         await asyncio.to_thread(forget_journal, journal)
+
+    async def _end_refused(self, error: MoveRefused) -> None:
+        """The catalog does not take the end: one more attempt would come to the same."""
+        try:
+            await self.fault(WorkerLost(f"the end of its transfer was refused: {error.detail}"))
+        except MoveRefused as refusal:
+            self._taken_away(refusal)
+
+    def _taken_away(self, error: MoveRefused) -> None:
+        """Operators moved the drive meanwhile, such as to Faulted."""
+        self.log.warning("drive.taken_away", **told_fields(error))
+        self.outcome = error
 
     async def _reported(self, event: Mapping[str, Any]) -> IngestError | None:
         """As ``Ledger.finish``. In a fleet it waits for a server that is away."""

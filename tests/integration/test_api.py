@@ -266,6 +266,17 @@ def test_a_change_is_made_as_a_whole_or_not_at_all(server: Server) -> None:
     assert "deliveryPackage" not in found["properties"]
 
 
+def test_a_job_that_is_put_anew_and_cannot_ship_is_left_as_it_was(server: Server) -> None:
+    _file(server, "anew", returnAddress=None)
+    before = server.of_job("GET", "anew").body
+    answer = server.of_job("PUT", "anew", put_body("S-other-drive", returnAddress=None, **SHIP))
+    assert (answer.status, answer.code) == (409, "MoveRefused")
+    assert server.of_job("GET", "anew").body == before
+    assert server.of_job("PUT", "anew", put_body("S-other-drive", **SHIP)).status == 200
+    shipped = server.of_job("GET", "anew").body["properties"]
+    assert (shipped["state"], shipped["driveList"][0]["driveId"]) == ("Shipping", "S-other-drive")
+
+
 def test_drives_are_changed_without_their_keys_being_told_again(server: Server) -> None:
     _file(server, "rekeyed")
     listed = put_body("S-rekeyed", key=None)["properties"]["driveList"]
@@ -439,6 +450,25 @@ def test_a_crowd_is_told_to_come_again_and_goes_away_by_itself(
         while server.ask("GET", "/openapi.json").status == 503 and time.monotonic() < until:
             time.sleep(0.2)
         assert server.ask("GET", "/openapi.json").status == 200
+
+
+def test_who_does_not_finish_a_handshake_takes_few_descriptors_and_is_hung_up_on(
+    tmp_path: Path, certificates: Certificates
+) -> None:
+    with serving(tmp_path, certificates) as server, ExitStack() as crowd:
+        token = server.token("reader")
+        assert server.ask("GET", "/openapi.json", token=token).status == 200
+        descriptors = Path(f"/proc/{server.process.pid}/fd")
+        before = len(list(descriptors.iterdir()))
+        address = ("127.0.0.1", int(server.base_url.rpartition(":")[2]))
+        silent = [crowd.enter_context(socket.create_connection(address, 30)) for _ in range(150)]
+        # Over the other socket: what was connected before has been seen when this is answered.
+        assert server.ask("GET", "/openapi.json").status == 200
+        assert len(list(descriptors.iterdir())) - before <= 80
+        assert silent[0].recv(1) == b""
+        for one in silent:
+            one.close()
+        assert server.ask("GET", "/openapi.json", token=token).status == 200
 
 
 def test_the_description_is_served(server: Server) -> None:

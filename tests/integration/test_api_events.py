@@ -85,6 +85,31 @@ async def test_who_comes_again_hears_what_it_missed_and_nothing_twice(catalog: C
     await other.aclose()
 
 
+async def test_a_surprise_ends_no_live_events_and_stands_in_the_log(
+    catalog: Catalog, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = catalog.find_jobs
+
+    async def stumbles(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(catalog, "find_jobs", asked)
+        raise RuntimeError("as nobody thought of")
+
+    monkeypatch.setattr(catalog, "find_jobs", stumbles)
+    tidings = feed.listen(None)
+    hearing = asyncio.create_task(_next(tidings, Moved))
+    log = feed._log
+    assert isinstance(log, KeptLog)
+    async with asyncio.timeout(WAIT_S):
+        while not log.named("api.feed"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    (line,) = log.named("api.feed")
+    assert line["error"] == "RuntimeError"
+    assert Path(__file__).name in line["at"]
+    await catalog.create_job(spec("new-1", "S1"), ship=True, who="t")
+    assert (await hearing).event.job == "new-1"
+    await tidings.aclose()
+
+
 async def test_progress_is_told_when_it_moves(catalog: Catalog, feed: Feed) -> None:
     await catalog.create_job(spec("job-1", "S1"), ship=True, who="t")
     await catalog.move_drive(name("job-1"), serial("S1"), DriveEvent.ARRIVE, who="t")

@@ -15,6 +15,7 @@ import pytest
 from agent.catalog import Catalog, open_catalog
 from agent.config import Settings, StoreSettings
 from agent.devices.fake import FakeSource
+from agent.errors import StateUnusable
 from agent.model.identity import JobName, SerialNumber
 from agent.model.job import Destination, DriveSpec, JobSpec
 from agent.model.states import DriveEvent, DriveState, JobState
@@ -104,6 +105,37 @@ async def test_an_extra_drive_in_a_bay_is_written_down_once_and_told_of(bench: B
                 await asyncio.sleep(0.02)
     assert [extra.serial for extra in await bench.catalog.extras()] == [S1]
     assert len(bench.log.named("operators.notified")) == 1
+
+
+@pytest.mark.parametrize("method", ["record_event", "note_idle_drive"])
+async def test_an_extra_drive_is_written_down_once_when_the_catalog_takes_it_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    refused: list[str] = []
+    write = getattr(bench.catalog, method)
+
+    async def full(*arguments: Any, **options: Any) -> None:
+        if len(refused) < 3:
+            refused.append(method)
+            raise StateUnusable("the disk is full")
+        await write(*arguments, **options)
+
+    monkeypatch.setattr(bench.catalog, method, full)
+    async with bench.running():
+        bench.source.plug("3", bench.image, "S1")
+        await bench.until_told("extra")
+        async with asyncio.timeout(WAIT_S):
+            while not await _written(bench):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.2)
+    assert len(refused) == 3
+    assert [extra.serial for extra in await bench.catalog.extras()] == [S1]
+    assert await _written(bench) == 1
+    assert len(bench.log.named("drive.left_alone")) == 1
+
+
+async def _written(bench: Bench) -> int:
+    return [event.what for event in await bench.catalog.drive_history(S1)].count("drive.left_alone")
 
 
 async def test_a_drive_whose_job_is_not_shipped_waits_and_operators_are_told(bench: Bench) -> None:

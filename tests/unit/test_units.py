@@ -54,6 +54,13 @@ def test_a_unit_is_little_exposed(unit: Path) -> None:
     assert score <= MOST_EXPOSED, [row["name"] for row in worst]
 
 
+def test_the_station_has_descriptors_for_all_bays_and_the_api() -> None:
+    """A service manager gives 1024 where nobody asks."""
+    lines = (shipped() / "drive-ingest-agent.service").read_text("utf-8").splitlines()
+    (limit,) = [line.partition("=")[2] for line in lines if line.startswith("LimitNOFILE=")]
+    assert int(limit) >= 16 * 1024
+
+
 @needs_analyze
 def test_systemd_understands_what_is_placed(tmp_path: Path) -> None:
     _install(tmp_path)

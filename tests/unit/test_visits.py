@@ -15,7 +15,7 @@ from agent.config import Settings, StoreSettings
 from agent.devices.fake import FakeSource
 from agent.devices.health import Health, Verdict
 from agent.devices.source import Device
-from agent.errors import StateUnusable, WorkerLost
+from agent.errors import MoveRefused, StateUnusable, WorkerLost
 from agent.model.concurrency import Concurrency, Place
 from agent.model.identity import JobName, SerialNumber
 from agent.model.job import Destination, Drive, DriveSpec, JobSpec
@@ -178,6 +178,30 @@ async def test_crashes_are_retried_after_longer_and_longer_waits_and_then_the_dr
     (line,) = bench.log.named("drive.faulted")
     assert line["next"]
     assert await bench.stands_for() is None
+
+
+async def test_books_that_do_not_balance_at_the_end_fault_the_drive_and_do_not_repeat_the_visit(
+    bench: Bench,
+) -> None:
+    visit = await bench.run([OPENED, {**FINISHED, "tally": _tally(99)}])
+    assert (await bench.drive()).state is DriveState.FAULTED
+    assert isinstance(visit.outcome, WorkerLost)
+    (why,) = await bench.details("drive.fault")
+    assert "the end of its transfer was refused" in why
+    assert "100 files discovered, 99 done" in why
+    assert len(bench.script.begun) == 1
+
+
+async def test_an_end_that_comes_after_operators_ended_the_drive_moves_nothing(bench: Bench) -> None:
+    async def ended_by_operators() -> None:
+        job, serial = JOB, SerialNumber.parse("S1")
+        await bench.catalog.fault_drive(job, serial, who="test", note="it smells")
+        await bench.catalog.resolve_drive(job, serial, who="test", note="no use", give_up=True)
+
+    visit = await bench.run([OPENED, ended_by_operators, FINISHED])
+    assert (await bench.drive()).state is DriveState.COMPLETED_MORE_INFO
+    assert isinstance(visit.outcome, MoveRefused)
+    assert len(bench.log.named("drive.taken_away")) == 1
 
 
 async def test_progress_between_crashes_begins_the_waits_anew(bench: Bench) -> None:

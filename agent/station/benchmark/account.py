@@ -51,8 +51,7 @@ ANOTHER_CREDENTIAL = (
     "Name one that may in INGEST_AGENT_STORE_CREDENTIAL_FILE for this command, "
     "or measure the rest: --only drive --only cpu."
 )
-
-
+NO_DELETE = "the store's SAS does not permit to delete (d), so nothing is put"
 MAY_NOT = (
     "Let the store's credential make and remove containers, or name one with --container in which it may "
     "put and remove blobs (rwd)."
@@ -90,7 +89,10 @@ async def measure_account(
             finally:
                 left, why = await opened.scratch.close()
     except IngestError as error:
-        return AccountFigures(store.address, is_encrypted, troubles=(Trouble.of("account", error),))
+        trouble = Trouble.of("account", error)
+        if error.detail == NO_DELETE:
+            trouble = replace(trouble, next_step=ANOTHER_CREDENTIAL)
+        return AccountFigures(store.address, is_encrypted, troubles=(trouble,))
     troubles = list(work.troubles)
     if why is not None:
         troubles.append(Trouble.of(f"not removed: {left}", why))
@@ -116,17 +118,7 @@ def _check(store: StoreSettings) -> None:
     elif store.credential is not None and is_signature(store.credential.reveal()):
         permissions = Signature.parse(store.credential.reveal()).permissions
         if permissions is not None and "d" not in permissions:
-            raise _NotRemovable("the store's SAS does not permit to delete (d), so nothing is put")
-
-
-class _NotRemovable(ConfigInvalid):
-    """The right to put and not to remove."""
-
-    next_step = ANOTHER_CREDENTIAL
-
-    @property
-    def id(self) -> str:
-        return ConfigInvalid.__name__
+            raise ConfigInvalid(NO_DELETE)
 
 
 def _check_owner(root: Path) -> None:

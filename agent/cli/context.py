@@ -18,6 +18,7 @@ import click
 
 from agent.config import Settings
 from agent.errors import MalformedInput
+from agent.memory import keep_to_ourselves
 from agent.model.keys import Credential, parse_credential
 
 # Stores and the catalog bring an SDK and a database engine along, and a screen is not drawn by all: to load
@@ -58,6 +59,7 @@ class Context:
         """
         from agent.blobs.opening import check_store
 
+        keep_to_ourselves()
         self.settings = self.reload()
         store = self.settings.store
         check_store(store.kind, store.address, store.credential, store.identity)
@@ -67,6 +69,7 @@ class Context:
         """The catalog of this station."""
         from agent.catalog.catalog import open_catalog
 
+        keep_to_ourselves()
         settings, origin = self.settings, f"command on {platform.node()}"
         async with open_catalog(place_of(settings), settings.catalog_key, origin=origin) as catalog:
             yield catalog
@@ -116,6 +119,7 @@ def read_key(source: Path) -> Credential:
 
     Text is UTF-8, or UTF-16 with a byte order mark. Raises MalformedInput.
     """
+    keep_to_ourselves()
     data = _key_bytes(source)
     if len(data) > MAX_KEY_BYTES:
         raise MalformedInput(f"the key has more than {MAX_KEY_BYTES} bytes; it is no BitLocker key")

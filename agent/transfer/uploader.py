@@ -29,6 +29,7 @@ from agent.blobs.renewable import RenewableStore
 from agent.blobs.store import BlobStore
 from agent.errors import IngestError, StateUnusable, StoreRefused, WorkerLost
 from agent.formats.lognames import ReportKind
+from agent.memory import keep_to_ourselves
 from agent.model.codes import BlobStatus, DispositionStatus, DriveStatus, LogLevel
 from agent.model.secrets import Secret
 from agent.model.tally import Tally
@@ -479,6 +480,7 @@ def _store(order: UploadOrder) -> RenewableStore:
 
 def main(arguments: list[str]) -> int:
     """Run to the end of the drive. What is loaded stays, and is not looked through for garbage."""
+    keep_to_ourselves()
     gc.freeze()
     collect_seldom()
     ring_fd, socket_fd = map(int, arguments)

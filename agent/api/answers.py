@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agent.catalog import Event
-from agent.config_api import ApiSettings
+from agent.config.api import ApiSettings
 from agent.formats.jobrequest import job_to_json
 from agent.model.job import Drive, Job
 from agent.model.locations import Location, find_location

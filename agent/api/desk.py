@@ -11,7 +11,7 @@ from agent.api.gate import Caller
 from agent.api.paging import Filter, Page
 from agent.api.problems import ArmError, not_found
 from agent.catalog import Catalog, Event, JobPage, JobQuery
-from agent.config_api import ApiSettings
+from agent.config.api import ApiSettings
 from agent.errors import JobExists, JobNotFound, MalformedInput, SerialNotSpecified
 from agent.model.identity import JobName, SerialNumber
 from agent.model.job import Job, JobChanges

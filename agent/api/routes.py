@@ -33,7 +33,7 @@ from agent.api.paging import next_link, read_page
 from agent.api.problems import ArmError, not_found
 from agent.api.stream import about, joined, sent
 from agent.catalog import Catalog
-from agent.config_api import ApiSettings
+from agent.config.api import ApiSettings
 from agent.formats.jobpapers import MAX_TEXT_CHARS
 from agent.model.job import Job
 from agent.model.keys import RecoveryPassword

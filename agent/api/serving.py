@@ -24,7 +24,7 @@ from agent.api.routes import Api
 from agent.api.tls import context_of, renew
 from agent.api.tokens import TokenStore
 from agent.catalog import Catalog
-from agent.config_api import ApiSettings, TcpSettings
+from agent.config.api import ApiSettings, TcpSettings
 from agent.errors import ConfigInvalid
 from agent.telemetry import Log
 

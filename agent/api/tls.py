@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from pathlib import Path
 
-from agent.config_api import TcpSettings
+from agent.config.api import TcpSettings
 from agent.errors import ConfigInvalid
 from agent.telemetry import Log
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agent.cli.context import Context, console, json_option, pass_context, print_json
-from agent.config_notify import Hook
+from agent.config.notify import Hook
 from agent.errors import ConfigInvalid, MalformedInput
 
 if TYPE_CHECKING:

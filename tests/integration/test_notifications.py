@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from agent.catalog import Catalog
 from agent.cli.main import cli
-from agent.config_notify import Hook, Kind, NotifySettings
+from agent.config.notify import Hook, Kind, NotifySettings
 from agent.errors import ConfigInvalid
 from agent.model.secrets import Secret
 from agent.model.states import DriveEvent

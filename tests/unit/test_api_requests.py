@@ -15,7 +15,7 @@ from agent.api.openapi import document
 from agent.api.paging import MAX_TOP, next_link, read_page
 from agent.api.problems import ArmError
 from agent.api.routes import Api
-from agent.config_api import ApiSettings, read_api
+from agent.config.api import ApiSettings, read_api
 from agent.errors import ConfigInvalid
 from agent.model.papers import NO_PAPERS, Address, Package, Papers, ReturnShipping
 from agent.model.roles import RIGHTS, Right, Role

@@ -66,7 +66,10 @@ def test_the_environment_counts_before_the_file(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("lease_s = 600", "catalog.lease_s goes with catalog.url only"),
-        ('uri = "x"', "there is no setting catalog.uri; known are lease_s, password_file, station, url"),
+        (
+            'uri = "x"',
+            "there is no setting catalog.uri (is it url?); known are lease_s, password_file, station, url",
+        ),
         ("url = 5", "catalog.url must be postgresql://USER@HOST/DATABASE"),
         ('url = "mysql://a@b/c"', "catalog.url must be postgresql://USER@HOST/DATABASE"),
         ('url = "postgresql://a@b:port/c"', "catalog.url must be postgresql://USER@HOST/DATABASE"),
@@ -92,8 +95,8 @@ def test_what_is_wrong_with_a_setting_is_said_and_no_secret_with_it(
     ("content", "mode", "said"),
     [
         (CANARY, 0o644, "is open to others; it must have mode 0600"),
-        ("\n", 0o600, "holds no password"),
-        ("x" * 5000, 0o600, "holds no password"),
+        ("\n", 0o600, "holds no text"),
+        ("x" * 5000, 0o600, "is too long: more than 4096 bytes"),
         (None, 0, "cannot be read"),
     ],
 )

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from agent.catalog.catalog import Catalog
 from agent.catalog.events import Event
 from agent.catalog.turn import NOTICE
-from agent.config_notify import NotifySettings
+from agent.config.notify import NotifySettings
 from agent.devices.threads import in_thread
 from agent.model.identity import JobName, SerialNumber
 from agent.model.waiting import Notice

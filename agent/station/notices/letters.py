@@ -8,7 +8,7 @@ from datetime import datetime
 
 from agent.catalog.events import Event
 from agent.catalog.turn import NOTICE
-from agent.config_notify import Hook, Kind
+from agent.config.notify import Hook, Kind
 from agent.model.waiting import Notice
 
 TYPES = {

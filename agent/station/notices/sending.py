@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
-from agent.config_notify import Hook
+from agent.config.notify import Hook
 from agent.devices.threads import in_thread
 from agent.errors import IngestError
 from agent.model.secrets import Secret

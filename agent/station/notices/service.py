@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
 from agent.catalog.catalog import Catalog
-from agent.config_notify import NotifySettings
+from agent.config.notify import NotifySettings
 from agent.errors import IngestError
 from agent.station.notices.gathering import Gathering
 from agent.station.notices.outbox import Outbox

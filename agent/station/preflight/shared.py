@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.catalog.server import Server
-from agent.config_catalog import CatalogSettings
+from agent.config.catalog import CatalogSettings
 from agent.errors import IngestError
 from agent.station.preflight.finding import Finding, failed, passed
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
-import os
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from agent.config.secretfile import read_secret
+from agent.config.tables import handed, is_own, known, path
 from agent.errors import ConfigInvalid
 from agent.model.secrets import Secret
 
@@ -67,8 +66,8 @@ class Hook:
         if self.url is not None:
             return Secret(self.url)
         assert self.url_file is not None
-        text = _read(self.url_file, f"the url_file of hook {self.name}")
-        if "\n" in text or len(text) > MAX_URL_CHARS or not text.isprintable():
+        text = read_secret(self.url_file, f"the url_file of hook {self.name}", MAX_FILE_BYTES).strip()
+        if not text.isascii() or not text.isprintable() or len(text) > MAX_URL_CHARS:
             raise ConfigInvalid(f"the url_file of hook {self.name} must hold one URL")
         if text.partition(":")[0].lower() in ("http", "https"):
             check_url(text, f"the url_file of hook {self.name}")
@@ -78,7 +77,8 @@ class Hook:
         """One a line, at most three: all of them sign. Blocking. Raises ConfigInvalid."""
         if self.secret_file is None:
             raise ConfigInvalid(f"hook {self.name} has no secret_file")
-        lines = _read(self.secret_file, f"the secret_file of hook {self.name}").split("\n")
+        what = f"the secret_file of hook {self.name}"
+        lines = read_secret(self.secret_file, what, MAX_FILE_BYTES).split("\n")
         return [Secret(line.strip()) for line in lines if line.strip()][:3]
 
 
@@ -92,9 +92,7 @@ class NotifySettings:
 
 def read_notify(table: Any, environment: Mapping[str, str]) -> NotifySettings:
     """From the table ``[notify]``. Raises ConfigInvalid naming the setting."""
-    if not isinstance(table, dict):
-        raise ConfigInvalid("notify must be a table")
-    _known(table, "notify", _NAMES)
+    known(table, "notify", _NAMES)
     tables, paused = table.get("hook", []), table.get("paused_after_s", DEFAULT_PAUSED_S)
     if not isinstance(tables, list) or len(tables) > MAX_HOOKS:
         raise ConfigInvalid(
@@ -111,22 +109,15 @@ def read_notify(table: Any, environment: Mapping[str, str]) -> NotifySettings:
     return NotifySettings(hooks, paused)
 
 
-def _known(table: Mapping[str, Any], place: str, names: tuple[str, ...]) -> None:
-    if unknown := sorted(set(table) - set(names)):
-        raise ConfigInvalid(f"there is no setting {place}.{unknown[0]}; known are {', '.join(sorted(names))}")
-
-
 def _hook(number: int, table: Any, environment: Mapping[str, str]) -> Hook:
     place = f"notify.hook[{number}]"
-    if not isinstance(table, dict):
-        raise ConfigInvalid(f"{place} is no table")
-    _known(table, place, _OF_HOOK)
+    known(table, place, _OF_HOOK)
     name, url, details = table.get("name"), table.get("url"), table.get("details", False)
     if not isinstance(name, str) or not _NAME.match(name):
         raise ConfigInvalid(f"{place}.name must be 1 to 32 small letters, digits, dots and hyphens")
     if not isinstance(details, bool):
         raise ConfigInvalid(f"{place}.details must be true or false")
-    url_file, secret_file = _path(table, place, "url_file"), _secret_file(table, place, name, environment)
+    url_file, secret_file = path(table, place, "url_file"), _secret_file(table, place, name, environment)
     if (url is None) == (url_file is None):
         raise ConfigInvalid(f"{place} needs url or url_file, and not both")
     if url is not None:
@@ -136,7 +127,7 @@ def _hook(number: int, table: Any, environment: Mapping[str, str]) -> Hook:
                 f"{place}.secret_file is missing: a file with whsec_ and 24 to 64 bytes in base64"
             )
     return Hook(
-        name, url, url_file, secret_file, _path(table, place, "ca_file"), _events(table, place), details
+        name, url, url_file, secret_file, path(table, place, "ca_file"), _events(table, place), details
     )
 
 
@@ -156,35 +147,16 @@ def check_url(url: Any, place: str) -> None:
         raise ConfigInvalid(shape)
     if has_password:
         raise ConfigInvalid(f"{place} must not hold a password: receivers know the station by its signature")
-    if parts.scheme == "http" and not _is_own(host):
+    if parts.scheme == "http" and not is_own(host):
         raise ConfigInvalid(shape)
-
-
-def _is_own(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _path(table: Mapping[str, Any], place: str, name: str) -> Path | None:
-    value = table.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise ConfigInvalid(f"{place}.{name} must be a path")
-    return Path(value).absolute()
 
 
 def _secret_file(
     table: Mapping[str, Any], place: str, name: str, environment: Mapping[str, str]
 ) -> Path | None:
     """What the service manager hands over counts before the setting, which says where it comes from."""
-    named = _path(table, place, _SECRET_FILE)
-    folder = environment.get("CREDENTIALS_DIRECTORY")
-    if folder and (handed := Path(folder) / f"{CREDENTIAL}{name}").exists():
-        return handed
-    return named
+    named = path(table, place, _SECRET_FILE)
+    return handed(environment, f"{CREDENTIAL}{name}") or named
 
 
 def _events(table: Mapping[str, Any], place: str) -> frozenset[Kind]:
@@ -195,20 +167,3 @@ def _events(table: Mapping[str, Any], place: str) -> frozenset[Kind]:
     if unknown := sorted(set(named) - set(kinds)):
         raise ConfigInvalid(f"{place}.events: there is no {unknown[0]!r}; known are {', '.join(kinds)}")
     return frozenset(kinds[one] for one in named)
-
-
-def _read(path: Path, what: str) -> str:
-    try:
-        # Non-blocking, so that a pipe in its place cannot hang anybody.
-        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
-            status = os.fstat(file.fileno())
-            data = file.read(MAX_FILE_BYTES + 1) if stat.S_ISREG(status.st_mode) else b""
-        text = data.decode("ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        raise ConfigInvalid(f"{what} cannot be read") from None
-    # A systemd credential may be root's, readable by an access list, which shows as the group's right.
-    if stat.S_IMODE(status.st_mode) & (0o077 if status.st_uid == os.geteuid() else 0o037):
-        raise ConfigInvalid(f"{what} is open to others; it must have mode 0600")
-    if not text or len(data) > MAX_FILE_BYTES:
-        raise ConfigInvalid(f"{what} is {'too long' if text else 'empty'}")
-    return text

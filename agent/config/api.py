@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from agent.config.tables import MAX_SOCKET_PATH_BYTES, PORT, known
 from agent.errors import ConfigInvalid
 from agent.model.locations import Location
 from agent.model.roles import Role
 
-MAX_SOCKET_PATH_BYTES = 107
 MAX_LOCATIONS = 100
 MAX_TEXT_CHARS = 256
 NIL_SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
@@ -30,7 +29,6 @@ _NAMES = (
     "resource_group",
     "location",
 )
-_PORT = re.compile(r"[0-9]{1,5}\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +61,7 @@ class ApiSettings:
 
 def read_api(table: Any, state_dir: Path, environment: Mapping[str, str]) -> ApiSettings:
     """From the table ``[api]``. Raises ConfigInvalid naming the setting."""
-    if not isinstance(table, dict):
-        raise ConfigInvalid("api must be a table")
-    if unknown := sorted(set(table) - set(_NAMES)):
-        raise ConfigInvalid(f"there is no setting api.{unknown[0]}; known are {', '.join(sorted(_NAMES))}")
+    known(table, "api", _NAMES)
     texts = {name: _text(table, name) for name in _NAMES if name != "location"}
     named = environment.get("INGEST_AGENT_API_SOCKET", texts["socket"])
     scope = {name: text for name in ("subscription", "resource_group") if (text := texts[name])}
@@ -126,7 +121,7 @@ def _tcp(texts: Mapping[str, str | None]) -> TcpSettings | None:
         ipaddress.ip_address(host)
     except ValueError:
         raise ConfigInvalid("api.listen must be ADDRESS:PORT or [ADDRESS]:PORT, as 0.0.0.0:8443") from None
-    if not colon or not _PORT.match(port) or not 0 <= int(port) < 65536:
+    if not colon or not PORT.match(port) or not 0 <= int(port) < 65536:
         raise ConfigInvalid("api.listen has no port from 0 to 65535")
     return TcpSettings(host, int(port), Path(certificate), Path(key))
 
@@ -153,11 +148,7 @@ def _locations(tables: Any) -> tuple[Location, ...]:
 
 def _location(number: int, table: Any) -> Location:
     place = f"api.location[{number}]"
-    if not isinstance(table, dict):
-        raise ConfigInvalid(f"{place} is no table")
-    known = {one.name: one for one in fields(Location)}
-    if unknown := sorted(set(table) - set(known)):
-        raise ConfigInvalid(f"there is no setting {place}.{unknown[0]}; known are {', '.join(sorted(known))}")
+    known(table, place, [one.name for one in fields(Location)])
     carriers = table.get("supported_carriers", [])
     if not isinstance(carriers, list) or not all(isinstance(one, str) and one for one in carriers):
         raise ConfigInvalid(f"{place}.supported_carriers must be a list of names")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from agent.config.secretfile import read_secret
+from agent.config.tables import handed, known, path
 from agent.errors import ConfigInvalid
 from agent.model.secrets import Secret
 
@@ -37,17 +37,15 @@ class CatalogSettings:
 
     def password(self) -> Secret | None:
         """From its file. Raises ConfigInvalid."""
-        return None if self.password_file is None else _read_password(self.password_file)
+        if self.password_file is None:
+            return None
+        what = f"catalog.password_file {self.password_file}"
+        return Secret(read_secret(self.password_file, what, MAX_PASSWORD_BYTES))
 
 
 def read_catalog(table: Any, environment: Mapping[str, str]) -> CatalogSettings:
     """From the table ``[catalog]``. Raises ConfigInvalid naming the setting."""
-    if not isinstance(table, dict):
-        raise ConfigInvalid("catalog must be a table")
-    if unknown := sorted(set(table) - set(_NAMES)):
-        raise ConfigInvalid(
-            f"there is no setting catalog.{unknown[0]}; known are {', '.join(sorted(_NAMES))}"
-        )
+    known(table, "catalog", _NAMES)
     url = environment.get("INGEST_AGENT_CATALOG_URL") or table.get("url")
     if url is None:
         if table:
@@ -91,29 +89,7 @@ def _station(table: Mapping[str, Any]) -> str:
 
 def _password_file(table: Mapping[str, Any], environment: Mapping[str, str]) -> Path | None:
     """What the service manager hands over counts before the setting, which says where it comes from."""
-    named = table.get("password_file")
-    if named is not None and (not isinstance(named, str) or not named):
-        raise ConfigInvalid("catalog.password_file must be a path")
+    named = path(table, "catalog", "password_file")
     if chosen := environment.get("INGEST_AGENT_CATALOG_PASSWORD_FILE"):
         return Path(chosen).absolute()
-    folder = environment.get("CREDENTIALS_DIRECTORY")
-    if folder and (handed := Path(folder) / CREDENTIAL).exists():
-        return handed
-    return Path(named).absolute() if named else None
-
-
-def _read_password(path: Path) -> Secret:
-    try:
-        # Non-blocking, so that a pipe in its place cannot hang the start.
-        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
-            status = os.fstat(file.fileno())
-            data = file.read(MAX_PASSWORD_BYTES + 1) if stat.S_ISREG(status.st_mode) else b""
-        text = data.decode("utf-8").strip("\r\n")
-    except (OSError, UnicodeDecodeError):
-        raise ConfigInvalid(f"catalog.password_file {path} cannot be read") from None
-    # A systemd credential may be root's, readable by an access list, which shows as the group's right.
-    if stat.S_IMODE(status.st_mode) & (0o077 if status.st_uid == os.geteuid() else 0o037):
-        raise ConfigInvalid(f"catalog.password_file {path} is open to others; it must have mode 0600")
-    if not text or len(data) > MAX_PASSWORD_BYTES or "\0" in text:
-        raise ConfigInvalid(f"catalog.password_file {path} holds no password")
-    return Secret(text)
+    return handed(environment, CREDENTIAL) or named

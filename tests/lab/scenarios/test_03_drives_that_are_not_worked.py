@@ -113,5 +113,6 @@ def test_a_drive_that_predicts_its_end_is_told_of_and_read(stage: Stage, small: 
         assert told.fields["verdict"] == "failing"
         assert "the drive predicts its own failure" in told.fields["detail"]
         assert told in scene.news(bay)
-        assert "drive.smart" in scene.history(bay)
+        assert "it is read gently" in scene.wait("drive.gently", drive=A).fields["detail"]
+        assert {"drive.smart", "drive.gently"} <= set(scene.history(bay))
         scene.check_completed(bay, small)

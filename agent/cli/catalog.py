@@ -48,7 +48,8 @@ def backup(context: Context, file: Path, as_json: bool) -> None:
         click.echo(f"{file}: {_line(found)}")
         click.echo(f"it needs key {found.key_id}, now in {settings.catalog_key}")
     if found.check.broken is not None:
-        click.echo(f"its history is broken: {found.check.broken}", err=True)
+        if not as_json:
+            click.echo(f"its history is broken: {found.check.broken}", err=True)
         raise click.exceptions.Exit(FINDINGS)
 
 

@@ -17,6 +17,7 @@ from agent.config import ImageSettings
 from agent.devices.image import open_read_only
 from agent.devices.source import Device
 from agent.errors import DeviceUnavailable, PolicyError, SerialNotSpecified
+from agent.formats.jobrequest import job_to_json
 from agent.model.identity import JobName, SerialNumber
 from agent.model.job import Drive, Job
 from agent.model.states import FINISHED_JOBS, DriveState
@@ -51,8 +52,9 @@ def list_drives(context: Context, as_json: bool) -> None:
 @click.argument("serial")
 @job_option
 @note_option
+@json_option
 @pass_context
-def receive(context: Context, serial: str, job_name: str | None, note: str) -> None:
+def receive(context: Context, serial: str, job_name: str | None, note: str, as_json: bool) -> None:
     """Record that a drive arrived.
 
     One that the job of its box (--job) does not specify is an extra drive: it is written down with the job it
@@ -73,31 +75,34 @@ def receive(context: Context, serial: str, job_name: str | None, note: str) -> N
 
     job = context.with_catalog(go)
     if job is None:
-        click.echo(f"drive {parsed} is an extra drive: it came with job {came_with}, and goes back with it")
+        said = f"drive {parsed} is an extra drive: it came with job {came_with}, and goes back with it"
+        _say_of_extra(parsed, said, as_json)
     else:
-        _say(job, parsed)
+        _say(job, parsed, as_json)
 
 
 @drive.command(name="never-received")
 @click.argument("serial")
 @job_option
 @note_option
+@json_option
 @pass_context
-def never_received(context: Context, serial: str, job_name: str | None, note: str) -> None:
+def never_received(context: Context, serial: str, job_name: str | None, note: str, as_json: bool) -> None:
     """Record that a specified drive was not in the box: its job goes on without it."""
 
     async def go(catalog: Catalog, job: JobName, drive: SerialNumber) -> Job:
         return await catalog.miss_drive(job, drive, who=operator(), note=note)
 
-    _move(context, serial, job_name, go)
+    _move(context, serial, job_name, go, as_json)
 
 
 @drive.command(name="ship-back")
 @click.argument("serial")
 @job_option
 @note_option
+@json_option
 @pass_context
-def ship_back(context: Context, serial: str, job_name: str | None, note: str) -> None:
+def ship_back(context: Context, serial: str, job_name: str | None, note: str, as_json: bool) -> None:
     """Record that a processed drive, or an extra one, was shipped back."""
     parsed = SerialNumber.parse(serial)
 
@@ -112,23 +117,24 @@ def ship_back(context: Context, serial: str, job_name: str | None, note: str) ->
         return await catalog.ship_back_drive(job, drive, who=operator(), note=note)
 
     if context.with_catalog(returned):
-        click.echo(f"extra drive {parsed} is given back")
+        _say_of_extra(parsed, f"extra drive {parsed} is given back", as_json)
     else:
-        _move(context, serial, job_name, go)
+        _move(context, serial, job_name, go, as_json)
 
 
 @drive.command()
 @click.argument("serial")
 @job_option
 @reason_option
+@json_option
 @pass_context
-def fault(context: Context, serial: str, job_name: str | None, note: str) -> None:
+def fault(context: Context, serial: str, job_name: str | None, note: str, as_json: bool) -> None:
     """Mark a drive Faulted: a transfer of it ends, and it is left alone until `drive resolve`."""
 
     async def go(catalog: Catalog, job: JobName, drive: SerialNumber) -> Job:
         return await catalog.fault_drive(job, drive, who=operator(), note=note)
 
-    _move(context, serial, job_name, go)
+    _move(context, serial, job_name, go, as_json)
 
 
 @drive.command()
@@ -136,24 +142,27 @@ def fault(context: Context, serial: str, job_name: str | None, note: str) -> Non
 @job_option
 @click.option("--give-up", is_flag=True, help="End it without a copy instead: it cannot be mended.")
 @reason_option
+@json_option
 @pass_context
-def resolve(context: Context, serial: str, job_name: str | None, give_up: bool, note: str) -> None:
+def resolve(
+    context: Context, serial: str, job_name: str | None, give_up: bool, note: str, as_json: bool
+) -> None:
     """Release a Faulted drive, after its cause was mended."""
 
     async def go(catalog: Catalog, job: JobName, drive: SerialNumber) -> Job:
         return await catalog.resolve_drive(job, drive, who=operator(), note=note, give_up=give_up)
 
-    _move(context, serial, job_name, go)
+    _move(context, serial, job_name, go, as_json)
 
 
-def _move(context: Context, serial: str, job_name: str | None, work: Work) -> None:
+def _move(context: Context, serial: str, job_name: str | None, work: Work, as_json: bool) -> None:
     parsed = SerialNumber.parse(serial)
     asked = JobName.parse(job_name) if job_name is not None else None
 
     async def go(catalog: Catalog) -> Job:
         return await work(catalog, await _only_job(catalog, parsed, asked), parsed)
 
-    _say(context.with_catalog(go), parsed)
+    _say(context.with_catalog(go), parsed, as_json)
 
 
 async def _only_job(catalog: Catalog, serial: SerialNumber, asked: JobName | None) -> JobName:
@@ -166,8 +175,18 @@ async def _only_job(catalog: Catalog, serial: SerialNumber, asked: JobName | Non
     return names[0]
 
 
-def _say(job: Job, serial: SerialNumber) -> None:
-    click.echo(f"drive {serial} is {job.drive(serial).state}; job {job.name} is {job.state}")
+def _say(job: Job, serial: SerialNumber, as_json: bool) -> None:
+    if as_json:
+        print_json(job_to_json(job))
+    else:
+        click.echo(f"drive {serial} is {job.drive(serial).state}; job {job.name} is {job.state}")
+
+
+def _say_of_extra(serial: SerialNumber, said: str, as_json: bool) -> None:
+    if as_json:
+        print_json({"serial": serial.shown, "extra": True, "note": said})
+    else:
+        click.echo(said)
 
 
 @drive.command()

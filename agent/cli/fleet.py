@@ -44,8 +44,9 @@ def claims(context: Context, as_json: bool) -> None:
 @fleet.command()
 @click.argument("serial")
 @reason_option
+@json_option
 @pass_context
-def release(context: Context, serial: str, note: str) -> None:
+def release(context: Context, serial: str, note: str, as_json: bool) -> None:
     """End the claim on a drive whose station is dead, so that another one need not wait until it runs out.
 
     Make sure that the station is off, or that the drive is not in it any more: one that is only cut off may
@@ -53,7 +54,10 @@ def release(context: Context, serial: str, note: str) -> None:
     """
     parsed = SerialNumber.parse(serial)
     released = context.with_catalog(lambda catalog: catalog.release_claim(parsed, who=operator(), note=note))
-    click.echo(f"drive {parsed} is released: station {released.station} held it for job {released.job}")
+    if as_json:
+        print_json(_row(released))
+    else:
+        click.echo(f"drive {parsed} is released: station {released.station} held it for job {released.job}")
 
 
 def _row(claim: ClaimShown) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from agent.cli.context import Context, json_option, pass_context, print_json
+from agent.cli.failures import object_of
+from agent.errors import Side
 
 if TYPE_CHECKING:
     from agent.catalog import HistoryCheck
@@ -54,7 +56,9 @@ def verify(context: Context, noted: str | None, as_json: bool) -> None:
             )
         click.echo(f"head {check.head}")
     if check.broken is not None:
-        click.echo(f"error: the history is broken: {check.broken} [station]. {NEXT_STEP}", err=True)
+        said = f"the history is broken: {check.broken}"
+        as_object = object_of("HistoryBroken", Side.STATION, said, NEXT_STEP)
+        click.echo(as_object if as_json else f"error: {said} [station]. {NEXT_STEP}", err=True)
         raise click.exceptions.Exit(EXIT_BROKEN)
 
 

@@ -154,12 +154,16 @@ def extend(context: Context, name: str, days: int, note: str, as_json: bool) -> 
 @click.command()
 @click.argument("name")
 @note_option
+@json_option
 @pass_context
-def delete(context: Context, name: str, note: str) -> None:
+def delete(context: Context, name: str, note: str, as_json: bool) -> None:
     """Delete a draft, or a job that has ended. Its history stays."""
     job = JobName.parse(name)
     context.with_catalog(lambda catalog: catalog.delete_job(job, who=operator(), note=note))
-    click.echo(f"job {job} is deleted; its history stays")
+    if as_json:
+        print_json({"job": str(job), "deleted": True})
+    else:
+        click.echo(f"job {job} is deleted; its history stays")
 
 
 VERBS = (ship, cancel, receive, ship_back, fault, resolve, extend, delete)

@@ -66,5 +66,6 @@ def rotate(context: Context, drop_old: bool, as_json: bool) -> None:
         click.echo(f"key {done.new_id} in {settings.catalog_key}: {done.resealed} drive keys sealed anew")
         click.echo(f"the old key {done.old_id} is " + (f"kept in {kept}" if kept else "gone"))
     if done.damaged:
-        click.echo(f"{done.damaged} drive keys open with neither key, and are as they were", err=True)
+        if not as_json:
+            click.echo(f"{done.damaged} drive keys open with neither key, and are as they were", err=True)
         raise click.exceptions.Exit(FINDINGS)

@@ -12,13 +12,16 @@ import click
 
 from agent import __version__, config
 from agent.cli.context import Context
-from agent.errors import IngestError
+from agent.cli.failures import asks_for_json, object_of, told
+from agent.errors import IngestError, Side
 from agent.model.printable import printable
 
 EPILOG = """\b
 Exit codes: 0 done and Completed; 1 a bug of this program; 2 wrong use of a command; 3 done with
 findings (CompletedMoreInfo); 4 the drive; 5 this station; 6 the network; 7 the storage service;
-8 refused by the books (no such job, extra drive, wrong state); 130 or 143 interrupted, place kept."""
+8 refused by the books (no such job, extra drive, wrong state); 130 or 143 interrupted, place kept.
+With --json an error is one line on standard error, too: {"error": {"code", "side", "message", "next"}}."""
+REPORT = "Nothing was lost; set INGEST_AGENT_DEBUG=1 to see where it happened, and report it."
 
 
 COMMANDS = (
@@ -104,29 +107,33 @@ def _run() -> int:
     try:
         code = cli.main(prog_name="ingest-agent", standalone_mode=False)
     except IngestError as error:
-        return _say(f"error: {error.line()}", error.exit_code)
+        return _say(f"error: {error.line()}", error.exit_code, told(error))
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.ClickException as error:
-        error.show()
-        return 2
+        if not asks_for_json(sys.argv):
+            error.show()
+            return 2
+        said, next_step = error.format_message(), "See --help."
+        return _say("", 2, object_of("Usage", Side.POLICY, said, next_step))
     except (click.Abort, KeyboardInterrupt):
-        return _say("interrupted", 130)
+        return _say("interrupted", 130, object_of("Interrupted", Side.STATION, "interrupted", ""))
     except OSError as error:
-        if _is_of_output(error):
-            return _say(f"error: the output cannot be written: {error.strerror} [station].", 5)
-        place = f"{error.filename}: " if error.filename is not None else ""
-        return _say(f"error: {printable(place)}{error.strerror or type(error).__name__} [station].", 5)
+        said = _of_the_system(error)
+        return _say(f"error: {said} [station].", 5, object_of("OSError", Side.STATION, said, ""))
     except Exception as error:
         if os.environ.get("INGEST_AGENT_DEBUG"):
             raise
-        kind = type(error).__name__
-        return _say(
-            f"error: this is a bug of ingest-agent ({kind}) [station]. Nothing was lost; "
-            "set INGEST_AGENT_DEBUG=1 to see where it happened, and report it.",
-            1,
-        )
+        said = f"this is a bug of ingest-agent ({type(error).__name__})"
+        return _say(f"error: {said} [station]. {REPORT}", 1, object_of("Bug", Side.STATION, said, REPORT))
     return code if isinstance(code, int) else 0
+
+
+def _of_the_system(error: OSError) -> str:
+    if _is_of_output(error):
+        return f"the output cannot be written: {error.strerror}"
+    place = f"{error.filename}: " if error.filename is not None else ""
+    return f"{printable(place)}{error.strerror or type(error).__name__}"
 
 
 def _is_of_output(error: OSError) -> bool:
@@ -138,7 +145,9 @@ def _is_of_output(error: OSError) -> bool:
     return writes and error.filename is None
 
 
-def _say(line: str, code: int) -> int:
+def _say(line: str, code: int, as_object: str) -> int:
+    if asks_for_json(sys.argv):
+        line = as_object
     if os.environ.get("JOURNAL_STREAM"):
         from agent.telemetry import PRIORITIES, is_journal
 

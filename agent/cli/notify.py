@@ -85,22 +85,24 @@ def list_letters(context: Context, waiting: bool, as_json: bool) -> None:
 @notify.command()
 @click.argument("numbers", nargs=-1, type=int, metavar="[ID]...")
 @click.option("--all", "everything", is_flag=True, help="All of them.")
+@json_option
 @pass_context
-def retry(context: Context, numbers: tuple[int, ...], everything: bool) -> None:
+def retry(context: Context, numbers: tuple[int, ...], everything: bool, as_json: bool) -> None:
     """Try notifications anew that were given up; a running station sends them within seconds."""
     chosen = _chosen(numbers, everything)
     done = _outbox(context).retry(chosen, datetime.now(UTC).timestamp())
-    _tell(done, chosen, "tried anew")
+    _tell(done, chosen, "tried anew", as_json)
 
 
 @notify.command()
 @click.argument("numbers", nargs=-1, type=int, metavar="[ID]...")
 @click.option("--all", "everything", is_flag=True, help="All of them.")
+@json_option
 @pass_context
-def drop(context: Context, numbers: tuple[int, ...], everything: bool) -> None:
+def drop(context: Context, numbers: tuple[int, ...], everything: bool, as_json: bool) -> None:
     """Forget notifications that were given up."""
     chosen = _chosen(numbers, everything)
-    _tell(_outbox(context).drop(chosen), chosen, "dropped")
+    _tell(_outbox(context).drop(chosen), chosen, "dropped", as_json)
 
 
 def _outbox(context: Context) -> Outbox:
@@ -115,10 +117,13 @@ def _chosen(numbers: tuple[int, ...], everything: bool) -> list[int] | None:
     return None if everything else sorted(set(numbers))
 
 
-def _tell(done: int, chosen: list[int] | None, what: str) -> None:
+def _tell(done: int, chosen: list[int] | None, what: str, as_json: bool) -> None:
     if chosen is not None and done < len(chosen):
         raise MalformedInput(f"{done} of {len(chosen)} {what}: the others are not among those given up")
-    click.echo(f"{done} {what}")
+    if as_json:
+        print_json({"count": done})
+    else:
+        click.echo(f"{done} {what}")
 
 
 def _shown(one: Kept) -> dict[str, object]:

@@ -10,12 +10,13 @@ from pathlib import Path
 import click
 
 from agent.cli.context import Context, json_option, pass_context, print_json
+from agent.cli.failures import object_of, told
 from agent.cli.screen import show_drive, show_state
 from agent.cli.signals import Stopper
 from agent.cli.watching import Watching
 from agent.devices.image import ImageEntry, ImageSource, open_read_only
 from agent.devices.source import Device
-from agent.errors import DeviceUnavailable, IngestError
+from agent.errors import DeviceUnavailable, Side
 from agent.formats.jobrequest import job_to_json
 from agent.model.identity import SerialNumber
 from agent.model.job import Job
@@ -79,7 +80,7 @@ async def _replay(context: Context, entry: ImageEntry, as_json: bool) -> int:
             await visit.run()
         job = await catalog.job(job.name)
     _show(job, device, as_json)
-    return _exit_code(job, device, visit, stopper)
+    return _exit_code(job, device, visit, stopper, as_json)
 
 
 async def _device(source: ImageSource, entry: ImageEntry) -> Device:
@@ -98,19 +99,14 @@ def _show(job: Job, device: Device, as_json: bool) -> None:
     show_drive(job.drive(device.serial))
 
 
-def _exit_code(job: Job, device: Device, visit: Visit, stopper: Stopper) -> int:
+def _exit_code(job: Job, device: Device, visit: Visit, stopper: Stopper, as_json: bool) -> int:
     if visit.outcome is not None:
-        return _tell(visit.outcome)
+        error = visit.outcome
+        click.echo(told(error) if as_json else f"error: {error.line()}", err=True)
+        return error.exit_code
     if visit.interrupted:
-        _say("interrupted; the place is kept: run the same command again to go on")
+        said, next_step = "interrupted; the place is kept", "run the same command again to go on"
+        as_object = object_of("Interrupted", Side.STATION, said, next_step)
+        click.echo(as_object if as_json else f"{said}: {next_step}", err=True)
         return stopper.exit_code or 1
     return 0 if job.drive(device.serial).state is DriveState.COMPLETED else FINDINGS
-
-
-def _tell(error: IngestError) -> int:
-    _say(f"error: {error.line()}")
-    return error.exit_code
-
-
-def _say(line: str) -> None:
-    click.echo(line, err=True)

@@ -26,7 +26,7 @@ from agent.catalog.history import History, HistoryCheck
 from agent.catalog.keybox import ID_DIGITS, KeyBox, fitting
 from agent.catalog.migrate import REVISIONS
 from agent.catalog.occupancy import occupy
-from agent.catalog.rotation import BUSY_TIMEOUT_S, OVERWRITE, Author, flush_folder, reseal
+from agent.catalog.rotation import BUSY_TIMEOUT_S, Author, flush_folder, reseal
 from agent.catalog.trouble import told
 from agent.errors import BackupUnfit, MalformedInput, StateUnusable
 
@@ -56,7 +56,7 @@ async def back_up(path: Path, key_file: Path, to: Path) -> Backup:
 
     Raises MalformedInput when there is one, and StateUnusable, also when the copy is no sound catalog.
     """
-    _check_place(to)
+    _check_places(path, to)
     async with open_database(path, key_file, BUSY_TIMEOUT_S) as (_, box):
         with _workplace(to.parent, to.name) as copy:
             await asyncio.to_thread(_copy, path, copy)
@@ -109,7 +109,6 @@ async def _made_ready(
     async with open_database(copy, key, BUSY_TIMEOUT_S) as (database, box), database.write() as connection:
         current = KeyBox.from_file(key_file)
         if current.mark != box.mark:
-            await connection.execute(OVERWRITE)
             await reseal(connection, box, current)
         await author.tell(
             connection, current, "catalog.restored", f"backup {backup}, head {found.check.head}"
@@ -118,7 +117,9 @@ async def _made_ready(
     return found
 
 
-def _check_place(to: Path) -> None:
+def _check_places(path: Path, to: Path) -> None:
+    if not path.is_file():
+        raise StateUnusable(f"catalog {path} is no file")
     if os.path.lexists(to):
         raise MalformedInput(f"{to} is there already, and is not replaced")
 
@@ -199,9 +200,10 @@ def _settle(copy: Path) -> None:
 def _exchange(path: Path, copy: Path, aside: Path) -> Path | None:
     """At every moment there is a catalog, and never one beside another one's log of writes."""
     was_there = path.exists()
-    if was_there:
-        owner = path.stat()
+    owner = (path if was_there else path.parent).stat()
+    if os.geteuid() == 0:
         os.chown(copy, owner.st_uid, owner.st_gid)
+    if was_there:
         _empty_log(path)
         os.link(path, aside)
         for end in ("-wal", "-shm"):

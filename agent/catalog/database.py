@@ -140,7 +140,8 @@ def _engine(place: Path | Server, busy_timeout_s: float) -> Engine:
 
 def _set_pragmas(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+    # Sealed keys of what is deleted, or sealed anew, must not lie on in free pages of the file.
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
@@ -161,13 +162,15 @@ def _prepare(place: Path | Server, key_file: Path, engine: Engine) -> KeyBox:
             f"key file {key_file} is gone, and catalog {shown} holds {sealed} drive keys sealed with it"
         )
     if isinstance(place, Path):
-        ensure_key_file(key_file)
         return _key_of_file(key_file, mark, shown)
     with told(shown):
         return _key_of_fleet(key_file, engine, shown)
 
 
 def _key_of_file(key_file: Path, mark: str | None, shown: str) -> KeyBox:
+    if mark is not None and not key_file.exists():
+        raise StateUnusable(f"key file {key_file} is gone, and catalog {shown} needs key {mark[:ID_DIGITS]}")
+    ensure_key_file(key_file)
     box = fitting(key_file, mark)
     if box is None:
         assert mark is not None

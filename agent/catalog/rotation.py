@@ -28,9 +28,6 @@ from agent.model.identity import JobName, SerialNumber
 
 BUSY_TIMEOUT_S = 10.0
 
-OVERWRITE = text("PRAGMA secure_delete = ON")
-"""What was sealed with the old key is not only let go. SQLite's."""
-
 _OTHERS = text(
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
     "AND application_name LIKE 'ingest-agent %' AND pid <> pg_backend_pid()"
@@ -74,8 +71,6 @@ async def rotate(place: Path | Server, key_file: Path, author: Author, *, keep_o
         if box.mark != new.mark:
             async with database.write() as connection:
                 await _only_user(connection, database)
-                if database.server is None:
-                    await connection.execute(OVERWRITE)
                 resealed, damaged = await reseal(connection, box, new)
                 detail = f"from key {box.key_id} to key {new.key_id}, {resealed} drive keys"
                 await author.tell(connection, new, "keys.rotated", detail)

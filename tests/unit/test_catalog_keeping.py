@@ -16,6 +16,8 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.pool import Pool
 
 from agent.catalog import Catalog
 from agent.catalog import open_catalog as opened_at
@@ -112,6 +114,29 @@ def test_the_old_key_is_not_kept_when_it_is_not_to_be(tmp_path: Path) -> None:
     asyncio.run(_filled(tmp_path))
     assert _rotate(tmp_path, keep_old=False).kept is None
     assert _names(tmp_path) == ["catalog.key", "catalog.sqlite"]
+
+
+def test_what_a_deleted_job_held_is_not_left_in_the_file(tmp_path: Path) -> None:
+    def keep_freed_pages(connection: Any, _record: object) -> None:
+        connection.execute("PRAGMA secure_delete = OFF")
+
+    async def delete() -> None:
+        async with opened(tmp_path) as catalog:
+            await catalog.cancel_job(name("ship-0"), WHO)
+            await catalog.create_job(spec("ship-9", "S9", credential=PLANTED[2]), ship=False, who=WHO)
+            sealed.append(_sealed(tmp_path / "catalog.sqlite")[-1])
+            await catalog.delete_job(name("ship-9"), who=WHO)
+
+    sealed: list[bytes] = []
+    asyncio.run(_filled(tmp_path))
+    # As SQLite is built by its makers; Debian's overwrites of its own accord.
+    event.listen(Pool, "connect", keep_freed_pages)
+    try:
+        asyncio.run(delete())
+    finally:
+        event.remove(Pool, "connect", keep_freed_pages)
+    assert len(_sealed(tmp_path / "catalog.sqlite")) == 3
+    assert sealed[0] not in _bytes(tmp_path)
 
 
 def _rotate_until(folder: Path, step: int) -> int:
@@ -303,6 +328,22 @@ def test_a_backup_is_restored_where_the_catalog_is_gone_or_damaged(tmp_path: Pat
     asyncio.run(_is_whole(tmp_path))
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file that somebody else owns")
+def test_what_root_restores_on_a_new_machine_is_the_stations(tmp_path: Path) -> None:
+    path = asyncio.run(_filled(tmp_path))
+    asyncio.run(back_up(path, tmp_path / "catalog.key", tmp_path / "copy"))
+    path.unlink()
+    os.chown(tmp_path, 65534, 65534)
+    _restored(tmp_path)
+    assert (path.stat().st_uid, path.stat().st_gid) == (65534, 65534)
+
+
+async def test_a_catalog_that_is_not_there_is_not_made_to_be_backed_up(tmp_path: Path) -> None:
+    with pytest.raises(StateUnusable, match=r"catalog.sqlite is no file"):
+        await back_up(tmp_path / "no" / "catalog.sqlite", tmp_path / "no" / "key", tmp_path / "copy")
+    assert _names(tmp_path) == []
+
+
 def _sql(path: Path, *statements: str) -> None:
     connection = sqlite3.connect(path)
     for statement in statements:
@@ -375,3 +416,13 @@ def test_another_key_than_the_catalog_needs_is_told_by_name(tmp_path: Path) -> N
     done.kept.replace(tmp_path / "catalog.key")
     with pytest.raises(IngestError, match=f"which needs key {done.new_id}"):
         asyncio.run(_is_whole(tmp_path))
+
+
+def test_a_lost_key_that_the_catalog_names_is_not_replaced_by_a_new_one(tmp_path: Path) -> None:
+    path = asyncio.run(_filled(tmp_path))
+    done = _rotate(tmp_path)
+    _sql(path, "UPDATE drive SET sealed_key = NULL")
+    (tmp_path / "catalog.key").unlink()
+    with pytest.raises(StateUnusable, match=f"catalog.key is gone, and .* needs key {done.new_id}"):
+        asyncio.run(_is_whole(tmp_path))
+    assert not (tmp_path / "catalog.key").exists()

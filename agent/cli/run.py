@@ -14,6 +14,7 @@ from agent.cli.signals import Stopper
 from agent.cli.sources import configured_source
 from agent.devices.automounters import NEXT_STEP, automounters
 from agent.errors import ConfigInvalid
+from agent.station.notices.letters import SEEN_FROM
 from agent.station.notices.outbox import outbox_of
 from agent.station.notices.service import telling
 from agent.station.notify import Notifier
@@ -44,7 +45,7 @@ async def _run(context: Context, as_json: bool) -> None:
     settings = context.settings
     log = open_log(as_json=as_json)
     async with context.catalog() as books:
-        catalog = books.seen_from(f"station on {platform.node()}")
+        catalog = books.seen_from(f"{SEEN_FROM}{platform.node()}")
         source, notifier = configured_source(settings), Notifier.of(os.environ)
         view = View()
         station = Station(catalog, source, settings, log, reload=context.reload, notifier=notifier, view=view)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -51,10 +51,11 @@ class Hook:
     """One receiver. ``url`` or ``url_file`` is there, and never both.
 
     ``details``: what an event says in words is told too; it may name files, or hold what a person wrote.
+    An address may hold a secret, and no ``repr`` shows it.
     """
 
     name: str
-    url: str | None = None
+    url: str | None = field(default=None, repr=False)
     url_file: Path | None = None
     secret_file: Path | None = None
     ca_file: Path | None = None

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import json
 import sqlite3
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -19,21 +18,18 @@ from agent.cli.main import cli
 from agent.config.notify import Hook, Kind, NotifySettings
 from agent.errors import ConfigInvalid
 from agent.model.secrets import Secret
-from agent.model.states import DriveEvent
-from agent.station.notices.gathering import Gathering
 from agent.station.notices.outbox import Outbox
 from agent.station.notices.outcome import DELIVERED, Outcome, Result
 from agent.station.notices.posting import post
-from agent.station.notices.sending import Sender, send, wait_s
+from agent.station.notices.sending import send, wait_s
 from agent.station.notices.service import telling
 from agent.station.notices.signing import signed_headers
 from agent.station.view import View
 from fixtures.certificates import Certificates, make
 from tests.kit.log import KeptLog
 from tests.kit.receiver import SECRET, SECRET_BYTES, Receiver, received
-from tests.unit.catalog_cases import WHO, Ticking, name, opened_at_once, serial, spec, walk
-
-FINISHED = (DriveEvent.ARRIVE, DriveEvent.BEGIN, DriveEvent.FINISH_CLEAN)
+from tests.kit.telling import Bench
+from tests.unit.catalog_cases import WHO, Ticking, name, opened_at_once, serial, spec
 
 
 @pytest.fixture(scope="module")
@@ -50,28 +46,6 @@ def clock() -> Ticking:
 async def catalog(tmp_path: Path, clock: Ticking) -> AsyncIterator[Catalog]:
     async with opened_at_once(tmp_path, clock) as catalog:
         yield catalog
-
-
-class Bench:
-    """A station's notifications, worked by hand."""
-
-    def __init__(self, folder: Path, catalog: Catalog, clock: Ticking, *hooks: Hook) -> None:
-        self.catalog, self.clock, self.hooks, self.folder = catalog, clock, hooks, folder
-        self.outbox, self.log, self.view = Outbox(folder / "notices.sqlite"), KeptLog(), View()
-        self.counts: Counter[str] = Counter()
-        settings = NotifySettings(hooks)
-        self.gathering = Gathering(catalog, settings, self.outbox, self.view, self.log, clock, "hall-2")
-
-    async def gather(self) -> None:
-        await self.gathering.look()
-
-    async def deliver(self, number: int = 0) -> int:
-        hook = self.hooks[number]
-        return await Sender(hook, self.outbox, self.log, self.counts, self.clock, send).deliver()
-
-    async def finish(self, drive: str = "A", job: str = "ship-1") -> None:
-        await self.catalog.create_job(spec(job, drive), ship=True, who=WHO)
-        await walk(self.catalog, job, drive, *FINISHED)
 
 
 @pytest.fixture
@@ -258,7 +232,7 @@ async def test_what_happened_before_the_first_start_is_not_told_and_a_restored_c
     await bench.finish()
     await bench.gather()
     assert bench.outbox.letters(waiting=True) == []
-    bench.outbox.note("cursor", "1000")
+    bench.outbox.note({"cursor": "1000"})
     await bench.gather()
     assert bench.outbox.cursor() == await catalog.last_event_id()
     assert bench.log.named("notifications.begin_anew")

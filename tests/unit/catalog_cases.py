@@ -19,6 +19,7 @@ KEY = "000011-111111-222222-333333-444444-555555-666666-720885"
 WHO = "tester"
 CLEAN = Tally(Count(3, 300), Count(2, 200), Count(), Count(1, 100))
 FAILED = Tally(Count(3, 300), Count(2, 200), Count(1, 100), Count())
+FINISHED = (DriveEvent.ARRIVE, DriveEvent.BEGIN, DriveEvent.FINISH_CLEAN)
 
 
 class Ticking:

@@ -25,6 +25,7 @@ from agent.telemetry import Log
 WHO = "station"
 PAGE_EVENTS = 500
 CHECK_EVERY = timedelta(days=1)
+LONG, BROKEN = f"{NOTICE}{Notice.PAUSED}", f"{NOTICE}{Notice.HISTORY}"
 
 
 class Gathering:
@@ -42,6 +43,8 @@ class Gathering:
     ) -> None:
         self._catalog, self._settings, self._outbox = catalog, settings, outbox
         self._view, self._log, self._now, self._station = view, log, now, station
+        self._notes: dict[str, str] = {}
+        """As in the box, and known here even when that takes nothing: what was told is told once."""
 
     async def look(self) -> None:
         """Once."""
@@ -66,6 +69,9 @@ class Gathering:
         while events := await self._catalog.events_after(cursor, limit=PAGE_EVENTS):
             cursor, page = events[-1].id, events
             over = await in_thread(lambda: self._put(cursor, page))  # noqa: B023 - awaited
+            # In a fleet another station may have found it first.
+            for event in (one for one in page if one.what == BROKEN):
+                self._notes["broken"] = event.detail
             if over:
                 self._log.error("notifications.too_many", given_up=over)
 
@@ -86,7 +92,6 @@ class Gathering:
             await self._notice(
                 Notice.PAUSED, detail, JobName.parse(drive.job), SerialNumber.parse(drive.serial)
             )
-            await in_thread(lambda: self._outbox.told(drive))  # noqa: B023 - awaited
 
     async def _tell_credential(self) -> None:
         ends, now = self._view.credential_ends, self._now()
@@ -94,27 +99,35 @@ class Gathering:
             return
         left = ends - now
         stage = sum(left <= warning for warning in WARNINGS) + (left <= timedelta())
-        told = await in_thread(lambda: self._outbox.noted("credential")) or ""
+        told = await self._noted("credential")
         key = f"{ends.isoformat()} {stage}"
         is_told = told.startswith(f"{ends.isoformat()} ") and told >= key
         if not stage or is_told:
             return
         verb = "ended" if left <= timedelta() else "ends"
         await self._notice(Notice.CREDENTIAL, f"the store's credential {verb} at {ends:%Y-%m-%d %H:%M} UTC")
-        await in_thread(lambda: self._outbox.note("credential", key))
+        await self._note(credential=key)
 
     async def _check_history(self) -> None:
         now = self._now()
-        checked = await in_thread(lambda: self._outbox.noted("checked"))
-        if checked is not None and now - CHECK_EVERY < datetime.fromisoformat(checked) <= now:
+        checked = await self._noted("checked")
+        if checked and now - CHECK_EVERY < datetime.fromisoformat(checked) <= now:
             return
         broken = (await self._catalog.verify_history()).broken or ""
-        told = await in_thread(lambda: self._outbox.noted("broken"))
-        if broken and broken != told:
+        if broken and broken != await self._noted("broken"):
             self._log.error("history.broken", detail=broken, next="see `ingest-agent history verify`")
             await self._notice(Notice.HISTORY, broken)
-        await in_thread(lambda: self._outbox.note("broken", broken))
-        await in_thread(lambda: self._outbox.note("checked", now.isoformat()))
+        await self._note(broken=broken, checked=now.isoformat())
+
+    async def _noted(self, key: str) -> str:
+        if key not in self._notes:
+            kept: str | None = await in_thread(lambda: self._outbox.noted(key))
+            self._notes[key] = kept or ""
+        return self._notes[key]
+
+    async def _note(self, **notes: str) -> None:
+        self._notes |= notes
+        await in_thread(lambda: self._outbox.note(notes))
 
     async def _notice(
         self, notice: Notice, detail: str, job: JobName | None = None, serial: SerialNumber | None = None
@@ -128,6 +141,6 @@ def _standing(event: Event) -> Standing | None:
         return None
     if event.what in OVER:
         return Standing(event.job, event.serial, event.at.timestamp(), None)
-    if event.what in STANDING:
-        return Standing(event.job, event.serial, event.at.timestamp(), event.what)
+    if event.what in STANDING or event.what == LONG:
+        return Standing(event.job, event.serial, event.at.timestamp(), event.what, event.what == LONG)
     return None

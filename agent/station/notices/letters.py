@@ -22,6 +22,8 @@ TYPES = {
 }
 """Name on the wire, and the sentence."""
 TEST = "station.test"
+SEEN_FROM = "station on "
+"""How the origin of a station's own events begins; its name follows."""
 
 _KINDS = {
     "drive.finish_clean": Kind.COMPLETED,
@@ -55,7 +57,9 @@ def letter(hook: Hook, event: Event, station: str) -> Letter | None:
     if kind is None or kind not in hook.events:
         return None
     named, sentence = TYPES[kind]
-    data: dict[str, object] = {"event": event.id, "station": station, "summary": sentence}
+    # Every station of a fleet tells of an event, and a receiver hears the first: it names whose it is.
+    own = event.origin.removeprefix(SEEN_FROM) if event.origin.startswith(SEEN_FROM) else station
+    data: dict[str, object] = {"event": event.id, "station": own, "summary": sentence}
     data |= {name: value for name, value in (("job", event.job), ("drive", event.serial)) if value}
     if event.what.startswith(NOTICE):
         data["reason"] = event.what.removeprefix(NOTICE)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,12 +59,16 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A drive of a job that stands still since then; ``what`` None: it does not any more."""
+    """A drive of a job that stands still since then; ``what`` None: it does not any more.
+
+    ``is_told``: it is known already that it stands still for long.
+    """
 
     job: str
     serial: str
     since: float
     what: str | None
+    is_told: bool = False
 
 
 class Outbox:
@@ -84,10 +88,11 @@ class Outbox:
             row = base.execute("SELECT value FROM note WHERE key = ?", (key,)).fetchone()
         return None if row is None else str(row[0])
 
-    def note(self, key: str, value: str) -> None:
+    def note(self, notes: Mapping[str, str]) -> None:
         """For later."""
         with self._turn() as base:
-            _note(base, key, value)
+            for key, value in notes.items():
+                _note(base, key, value)
 
     def put(self, cursor: int, letters: Sequence[Letter], standing: Sequence[Standing], now: float) -> int:
         """All of it or nothing; how many letters found no room and are given up."""
@@ -165,14 +170,6 @@ class Outbox:
             ).fetchall()
         return [Standing(*row) for row in rows]
 
-    def told(self, drive: Standing) -> None:
-        """Somebody was told of it."""
-        with self._turn() as base:
-            base.execute(
-                "UPDATE standing SET told = 1 WHERE job = ? AND serial = ? AND since = ?",
-                (drive.job, drive.serial, drive.since),
-            )
-
     @contextmanager
     def _turn(self) -> Iterator[sqlite3.Connection]:
         with self._open() as base:
@@ -224,6 +221,9 @@ def _note(base: sqlite3.Connection, key: str, value: str) -> None:
 def _stand(base: sqlite3.Connection, drive: Standing) -> None:
     if drive.what is None:
         base.execute("DELETE FROM standing WHERE job = ? AND serial = ?", (drive.job, drive.serial))
+        return
+    if drive.is_told:
+        base.execute("UPDATE standing SET told = 1 WHERE job = ? AND serial = ?", (drive.job, drive.serial))
         return
     # Another reason to stand still begins no new time.
     base.execute(

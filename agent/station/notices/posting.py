@@ -109,7 +109,8 @@ def _tls(ca_file: Path | None) -> ssl.SSLContext:
 def _proxy(url: str) -> str | None:
     """As the environment says; the client's own way would also hand out passwords of a netrc file."""
     parts = urlsplit(url)
-    if not parts.hostname or proxy_bypass(parts.hostname):
+    # http:// is for this machine alone: through a proxy it would be in the clear on a network.
+    if parts.scheme != "https" or not parts.hostname or proxy_bypass(parts.hostname):
         return None
     found = getproxies().get(parts.scheme)
     return found if found and found.startswith("http://") else None

@@ -58,10 +58,17 @@ class Sender:
     ) -> None:
         self._hook, self._outbox, self._log = hook, outbox, log.bind(hook=hook.name)
         self._counts, self._now, self._send = counts, now, send
+        self._owed: Callable[[], None] | None = None
+        """What is to be written down of the last letter."""
 
     async def deliver(self) -> int:
-        """Try each letter whose turn it is; how many there were. Raises StateUnusable."""
+        """Try each letter whose turn it is; how many there were. Raises StateUnusable.
+
+        Nothing is sent before it is written down what became of the letter before: else a full disk would
+        have the same letter sent for ever.
+        """
         for count in range(AT_ONCE):
+            await self._settle()
             now = self._now().timestamp()
             kept = await in_thread(lambda: self._outbox.due(self._hook.name, now))  # noqa: B023 - awaited
             if kept is None:
@@ -72,23 +79,28 @@ class Sender:
     async def _try(self, kept: Kept) -> None:
         outcome = await self._send(self._hook, kept.message, kept.body, self._now())
         now = self._now().timestamp()
-        if outcome.result is Result.PUT_OFF:
-            next_at = now + wait_s(kept.tries, outcome.after_s)
-            if next_at - kept.begun > FOR.total_seconds():
-                outcome = Outcome(Result.GIVEN_UP, f"{outcome.why}; tried for a day")
-            else:
-                await in_thread(lambda: self._outbox.put_off(kept.id, next_at, outcome.why))
+        next_at = now + wait_s(kept.tries, outcome.after_s)
+        if outcome.result is Result.PUT_OFF and next_at - kept.begun > FOR.total_seconds():
+            outcome = Outcome(Result.GIVEN_UP, f"{outcome.why}; tried for a day")
         self._counts[outcome.result] += 1
         told = {"message": kept.message, "type": kept.type, "tries": kept.tries + 1}
         if outcome.result is Result.DELIVERED:
-            await in_thread(lambda: self._outbox.delivered(kept.id))
+            self._owed = lambda: self._outbox.delivered(kept.id)
             self._log.info("notification.delivered", **told)
         elif outcome.result is Result.GIVEN_UP:
-            await in_thread(lambda: self._outbox.give_up(kept, now, outcome.why))
+            self._owed = lambda: self._outbox.give_up(kept, now, outcome.why)
             self._log.error("notification.given_up", **told, why=outcome.why, next=NEXT)
-        elif kept.tries == 0:
+        else:
+            self._owed = lambda: self._outbox.put_off(kept.id, next_at, outcome.why)
             # Once a letter: a receiver that is away for a day is no news each time.
-            self._log.warning("notification.put_off", **told, why=outcome.why)
+            if kept.tries == 0:
+                self._log.warning("notification.put_off", **told, why=outcome.why)
+        await self._settle()
+
+    async def _settle(self) -> None:
+        if self._owed is not None:
+            await in_thread(self._owed)
+            self._owed = None
 
 
 NEXT = "see `ingest-agent notify list`; `notify retry` sends it once more"

@@ -1,0 +1,169 @@
+"""Notifications on a full disk, in a fleet and beside a proxy: one event is one letter."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from agent.catalog import Catalog
+from agent.catalog.chain import Head
+from agent.catalog.history import HistoryCheck
+from agent.config_notify import Hook, NotifySettings
+from agent.errors import StateUnusable
+from agent.station.notices.outcome import DELIVERED, Outcome, put_off
+from agent.station.notices.posting import post
+from tests.kit.telling import Bench
+from tests.unit.catalog_cases import WHO, Ticking, name, opened_at_once, serial, spec
+
+HOOK = Hook("pager", "https://a.example/CANARY")
+
+
+@pytest.fixture
+def clock() -> Ticking:
+    return Ticking()
+
+
+@pytest.fixture
+async def catalog(tmp_path: Path, clock: Ticking) -> AsyncIterator[Catalog]:
+    async with opened_at_once(tmp_path, clock) as catalog:
+        yield catalog
+
+
+class Post:
+    """Where all letters go; ``outcome`` is what becomes of them."""
+
+    def __init__(self, outcome: Outcome = DELIVERED) -> None:
+        self.outcome, self.messages = outcome, list[str]()
+
+    async def send(self, hook: Hook, message: str, body: str, now: datetime) -> Outcome:
+        self.messages.append(message)
+        return self.outcome
+
+
+def _full(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """From now on nothing can be written into its box."""
+
+    def refused(*_: object) -> None:
+        raise StateUnusable("the box of letters cannot be used: disk full")
+
+    for method in ("put", "note", "delivered", "put_off", "give_up"):
+        monkeypatch.setattr(bench.outbox, method, refused)
+    return monkeypatch
+
+
+@pytest.mark.parametrize("outcome", [DELIVERED, put_off("the receiver answered 500")])
+async def test_what_became_of_a_letter_is_written_down_before_it_is_sent_again(
+    tmp_path: Path, catalog: Catalog, clock: Ticking, monkeypatch: pytest.MonkeyPatch, outcome: Outcome
+) -> None:
+    sent = Post(outcome)
+    bench = Bench(tmp_path, catalog, clock, HOOK, send=sent.send)
+    await bench.gather()
+    await bench.finish()
+    await bench.gather()
+    with monkeypatch.context() as full:
+        _full(bench, full)
+        for _ in range(5):
+            with pytest.raises(StateUnusable):
+                await bench.deliver()
+    assert len(sent.messages) == 1
+    assert await bench.deliver() == 0
+    assert len(sent.messages) == 1
+    assert len(bench.outbox.letters(waiting=True)) == (outcome != DELIVERED)
+    assert bench.counts.total() == 1
+
+
+async def test_a_box_that_takes_nothing_fills_the_history_with_no_notices(
+    tmp_path: Path, catalog: Catalog, clock: Ticking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path, catalog, clock, HOOK)
+    await bench.gather()
+    await catalog.create_job(spec("ship-1", "A"), ship=True, who=WHO)
+    await catalog.record_event("drive.paused", who="station", job=name(), serial=serial("A"), detail="x")
+    await bench.gather()
+    clock.pass_days(2)
+    bench.view.credential_ends = clock.now + timedelta(hours=30)
+    begun = await catalog.last_event_id()
+    with monkeypatch.context() as full:
+        _full(bench, full)
+        for _ in range(5):
+            with pytest.raises(StateUnusable):
+                await bench.gather()
+    written = len(await catalog.events_after(begun))
+    assert written <= 2
+    for _ in range(3):
+        await bench.gather()
+    told = [event.what for event in await catalog.events_after(begun)]
+    assert sorted(told) == ["notice.credential", "notice.paused"]
+    types = [one.type for one in bench.outbox.letters(waiting=True)]
+    assert sorted(types) == ["credential.expires", "drive.paused"]
+
+
+async def test_of_what_two_stations_of_a_fleet_see_one_tells(
+    tmp_path: Path, catalog: Catalog, clock: Ticking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    benches = [
+        Bench(
+            tmp_path / place,
+            catalog.seen_from(f"station on {place}"),
+            clock,
+            HOOK,
+            station=place,
+        )
+        for place in ("hall-1", "hall-2")
+    ]
+    for bench in benches:
+        await bench.gather()
+    await catalog.create_job(spec("ship-1", "A"), ship=True, who=WHO)
+    await catalog.record_event("drive.paused", who="station", job=name(), serial=serial("A"), detail="x")
+    for bench in benches:
+        await bench.gather()
+    clock.pass_days(2)
+    benches[0].view.credential_ends = clock.now + timedelta(minutes=5)
+
+    async def broken(self: Catalog) -> HistoryCheck:
+        return HistoryCheck(3, Head(3, "0"), "event 2 was changed, or put there")
+
+    monkeypatch.setattr(Catalog, "verify_history", broken)
+    for bench in [*benches, *benches]:
+        await bench.gather()
+    told = [event.what for event in await catalog.events_after(0) if event.what.startswith("notice.")]
+    assert sorted(told) == ["notice.credential", "notice.history", "notice.paused"]
+    letters = [bench.outbox.letters(waiting=True) for bench in benches]
+    assert [[(one.message, one.type, one.body) for one in box] for box in letters[:1]] == [
+        [(one.message, one.type, one.body) for one in box] for box in letters[1:]
+    ]
+    assert all('"station":"hall-1"' in one.body for one in letters[1])
+
+
+async def test_what_is_for_this_machine_goes_through_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    got: list[bytes] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        got.append(await reader.readline())
+        writer.close()
+
+    async def receiver(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with (
+        await asyncio.start_server(proxy, "127.0.0.1", 0) as between,
+        await asyncio.start_server(receiver, "127.0.0.1", 0) as end,
+    ):
+        ports = [server.sockets[0].getsockname()[1] for server in (between, end)]
+        for name_ in ("http_proxy", "HTTP_PROXY", "https_proxy"):
+            monkeypatch.setenv(name_, f"http://127.0.0.1:{ports[0]}")
+        outcome = await post(f"http://127.0.0.1:{ports[1]}/CANARY", b"{}", {}, ca_file=None)
+    assert outcome == DELIVERED
+    assert got == []
+
+
+def test_an_address_with_a_secret_shows_in_no_repr() -> None:
+    assert "CANARY" not in repr(HOOK)
+    assert "CANARY" not in repr(NotifySettings((HOOK,)))

@@ -30,7 +30,7 @@ FINDINGS = 3
 
 
 @click.command()
-@click.argument("image", type=click.Path(path_type=Path))
+@click.argument("image", type=click.Path(path_type=Path, readable=False))
 @click.option("--serial", required=True, metavar="SERIAL", help="The serial that the image stands for.")
 @click.option(
     "--sector-size", type=click.Choice(["512", "4096"]), default="512", help="Of an image file, in bytes."

@@ -35,6 +35,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 _IMAGE_SECTOR_BYTES = 512
 _MAX_MAPFILE_BYTES = 16 * 1024 * 1024
+_PATH = click.Path(path_type=Path, readable=False)
+"""That a file may not be read is told by what opens it, with what to do; click would call it wrong use."""
 
 
 def takes_source(command: Command) -> Command:
@@ -46,17 +48,17 @@ def takes_source(command: Command) -> Command:
 
     mapped = click.option(
         "--mapfile",
-        type=click.Path(path_type=Path),
+        type=_PATH,
         metavar="FILE",
         help="ddrescue's mapfile of the image: what it says is not rescued counts as unreadable.",
     )
     key = click.option(
         "--key-file",
-        type=click.Path(path_type=Path),
+        type=_PATH,
         metavar="FILE",
         help="Recovery password, password or .BEK file that opens the volume; - is standard input.",
     )
-    source = click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
+    source = click.argument("source", metavar="SOURCE", type=_PATH)
     return cast(Command, source(key(mapped(with_origin))))
 
 

@@ -332,17 +332,19 @@ def test_a_source_that_may_not_be_read_is_the_stations_trouble(tmp_path: Path) -
     image = tmp_path / "mine.img"
     image.write_bytes(bytes(4096))
     image.chmod(0)
-    done = volume("info", image, run=_AS_NOBODY)
+    done = volume("info", image, run=_WITHOUT_POWERS)
     assert done.code == 5
     assert "Permission denied" in done.error
+    for option in ("--key-file", "--mapfile"):
+        done = volume("info", __file__, option, image, run=_WITHOUT_POWERS)
+        assert done.code == 2
+        assert f"{image} cannot be read: Permission denied" in done.error
 
 
-_AS_NOBODY = """
-import os
+_WITHOUT_POWERS = """
 from agent.cli.main import main
-import agent.cli.volume
-if os.geteuid() == 0:
-    os.seteuid(65534)
+from agent.transfer.sandbox.limits import drop_capabilities
+drop_capabilities()  # Root reads everything; also whoever runs this by root's number has none then.
 main()
 """
 

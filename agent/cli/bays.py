@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from agent.cli.context import Context, console, json_option, pass_context, print_json
+from agent.cli.screen import moving
 from agent.cli.sources import configured_source
 from agent.devices.rules import bay_rules
-from agent.errors import StateUnusable
+from agent.errors import PolicyError, StateUnusable
 from agent.model.identity import SerialNumber
+from agent.model.job import Drive, Job
 from agent.model.printable import printable
 from agent.model.states import DriveState
+from agent.station.intake import choose
 
 if TYPE_CHECKING:
     from agent.catalog import Catalog
@@ -40,6 +44,8 @@ def bays(context: Context, rules: bool, as_json: bool) -> None:
     if settings.catalog.url is not None or (settings.state_dir / "catalog.sqlite").exists():
         with suppress(StateUnusable):
             context.with_catalog(lambda catalog: _say_what_they_do(catalog, rows))
+    for row in _occupied(rows):
+        row["note"] = row["note"] or _why_alone(SerialNumber.parse(row["serial"]), (), rows)
     if as_json:
         print_json(rows)
         return
@@ -57,16 +63,33 @@ async def _say_what_they_do(catalog: Catalog, rows: list[dict[str, Any]]) -> Non
     """Where the drive in each bay stands; one that the station works is in use to this process."""
     from agent.station.sentences import sentence_of
 
-    for row in rows:
-        if row["serial"] is None:
-            continue
+    for row in _occupied(rows):
         serial = SerialNumber.parse(row["serial"])
-        for job, drive in (await catalog.find_drive(serial))[:1]:
+        found = await catalog.find_drive(serial)
+        if not row["note"]:
+            row["note"] = _why_alone(serial, found, rows)
+        for job, drive in found[:1]:
             if drive.state is DriveState.TRANSFERRING or not row["note"]:
                 events = await catalog.drive_history(serial)
-                said = sentence_of(job, drive, events, is_in_bay=True)
+                said = moving(sentence_of(job, drive, events, is_in_bay=True), drive)
                 row["note"] = f"{drive.state}, {drive.percent_complete} %: {said.line()}"
                 row["since"] = said.since.isoformat() if said.since is not None else None
+
+
+def _occupied(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    return (row for row in rows if row["serial"] is not None)
+
+
+def _why_alone(serial: SerialNumber, found: Sequence[tuple[Job, Drive]], rows: list[dict[str, Any]]) -> str:
+    """Of a drive that no job specifies, or that is here twice; what a job says of it is told otherwise."""
+    count = sum(row["serial"] == serial.shown for row in rows)
+    if found and count == 1:
+        return ""
+    try:
+        choose(serial, found, count)
+    except PolicyError as error:
+        return error.line()
+    return ""
 
 
 async def _rows(settings: Settings) -> list[dict[str, Any]]:

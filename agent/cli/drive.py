@@ -11,7 +11,7 @@ import click
 from agent.catalog import Catalog, Extra
 from agent.cli.context import Context, json_option, operator, pass_context, print_json
 from agent.cli.job_verbs import note_option, reason_option
-from agent.cli.screen import show_drives, show_events
+from agent.cli.screen import moving, show_drives, show_events
 from agent.cli.sources import configured_source
 from agent.config import ImageSettings
 from agent.devices.image import open_read_only
@@ -281,7 +281,7 @@ def _missing(image: ImageSettings) -> dict[str, Any]:
 
 async def _row(catalog: Catalog, job: Job, drive: Drive, bay: str | None) -> dict[str, Any]:
     events = await catalog.drive_history(drive.serial)
-    said = sentence_of(job, drive, events, is_in_bay=bay is not None)
+    said = moving(sentence_of(job, drive, events, is_in_bay=bay is not None), drive)
     return {
         "serial": drive.serial.shown,
         "bay": bay,

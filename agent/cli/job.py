@@ -23,6 +23,7 @@ from agent.model.job import DriveSpec, Job, JobSpec
 from agent.model.keys import type_names
 from agent.model.treatment import AS_USUAL, Treatment
 from agent.model.verification import Verification
+from agent.station.sentences import Sentence, sentence_of
 
 MAX_REQUEST_BYTES = 1 << 20
 
@@ -203,11 +204,20 @@ def show(context: Context, name: str, as_json: bool) -> None:
     the bandwidth cap - if one of them does most of the time. A job's percent goes by bytes;
     a drive that has not told how much is on it counts as the mean of the others.
     """
-    found = context.with_catalog(lambda catalog: catalog.job(JobName.parse(name)))
+    found, sentences = context.with_catalog(lambda catalog: _standing(catalog, JobName.parse(name)))
     if as_json:
         print_json(job_to_json(found))
     else:
-        show_job(found)
+        show_job(found, sentences)
+
+
+async def _standing(catalog: Catalog, name: JobName) -> tuple[Job, dict[SerialNumber, Sentence]]:
+    """A job, and where each of its drives stands."""
+    found = await catalog.job(name)
+    return found, {
+        drive.serial: sentence_of(found, drive, await catalog.drive_history(drive.serial), is_in_bay=None)
+        for drive in found.drives
+    }
 
 
 @job.command(name="list")

@@ -23,6 +23,7 @@ from agent.model.job import Job
 from agent.model.states import DriveState
 from agent.station.intake import choose
 from agent.station.lease import take_lease
+from agent.station.sentences import sentence_of
 from agent.station.visit import Visit
 from agent.telemetry import SilentLog
 
@@ -79,7 +80,12 @@ async def _replay(context: Context, entry: ImageEntry, as_json: bool) -> int:
             stopper = Stopper(visit.stop)
             await visit.run()
         job = await catalog.job(job.name)
-    _show(job, device, as_json)
+        drive, events = job.drive(device.serial), await catalog.drive_history(device.serial)
+    if as_json:
+        print_json(job_to_json(job))
+    else:
+        show_state(job)
+        show_drive(job, drive, sentence_of(job, drive, events, is_in_bay=True))
     return _exit_code(job, device, visit, stopper, as_json)
 
 
@@ -89,14 +95,6 @@ async def _device(source: ImageSource, entry: ImageEntry) -> Device:
         return attached[0]
     os.close(open_read_only(entry.path))
     raise DeviceUnavailable(f"{entry.path} is empty")
-
-
-def _show(job: Job, device: Device, as_json: bool) -> None:
-    if as_json:
-        print_json(job_to_json(job))
-        return
-    show_state(job)
-    show_drive(job.drive(device.serial))
 
 
 def _exit_code(job: Job, device: Device, visit: Visit, stopper: Stopper, as_json: bool) -> int:

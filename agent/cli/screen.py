@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from agent.cli.context import console, print_json
+from agent.model.codes import DriveStatus
 from agent.model.going import Going
+from agent.model.identity import SerialNumber
 from agent.model.job import Drive, Job
 from agent.model.printable import printable
+from agent.model.states import DriveState
 from agent.model.tally import Count
 from agent.model.verification import VerifiedCounts
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from agent.catalog import Event
+    from agent.station.sentences import Sentence
 
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -38,6 +42,9 @@ def counted(count: Count) -> str:
     return f"{count.files} file{'' if count.files == 1 else 's'}, {size(count.bytes)}"
 
 
+NARROW = 120
+"""Columns; on a narrower screen, what is said of a row stands below it."""
+_ENDED = (DriveState.COMPLETED, DriveState.COMPLETED_MORE_INFO, DriveState.SHIPPED_BACK)
 _HOLDS = {
     "drive": "the drive",
     "cpu": "the processors",
@@ -82,6 +89,12 @@ def weather(told: Going) -> list[str]:
     return said
 
 
+def moving(said: Sentence, drive: Drive) -> Sentence:
+    """What is said of a drive, and how its transfer goes, if it does."""
+    told = [*going(drive.going), *weather(drive.going)] if drive.state is DriveState.TRANSFERRING else []
+    return replace(said, text=f"{said.text}: {', '.join(told)}") if told and said.since is None else said
+
+
 def _requests(count: int) -> str:
     return f"{count} request{'' if count == 1 else 's'}"
 
@@ -122,8 +135,8 @@ def show_state(job: Job) -> None:
     click.echo(f"job {job.name}: {state}{cancelled}, {job.percent_complete} %")
 
 
-def show_job(job: Job) -> None:
-    """A job and all its drives."""
+def show_job(job: Job, sentences: Mapping[SerialNumber, Sentence]) -> None:
+    """A job and all its drives, and where each stands."""
     show_state(job)
     if job.fault_note is not None:
         click.echo(f"Faulted by operators: {printable(job.fault_note)}")
@@ -133,18 +146,18 @@ def show_job(job: Job) -> None:
         click.echo(f"destination {job.destination}, disposition {job.disposition}")
     for drive in job.drives:
         click.echo()
-        show_drive(drive)
+        show_drive(job, drive, sentences[drive.serial])
 
 
-def show_drive(drive: Drive) -> None:
+def show_drive(job: Job, drive: Drive, said: Sentence) -> None:
     """Everything that is known of a drive, a line each."""
-    facts = drive_facts(drive)
+    facts = drive_facts(job, drive, said)
     width = max(len(name) for name, _ in facts)
     for name, value in facts:
         click.echo(f"{click.style(name.ljust(width), bold=True)} {value}")
 
 
-def drive_facts(drive: Drive) -> list[tuple[str, str]]:
+def drive_facts(job: Job, drive: Drive, said: Sentence) -> list[tuple[str, str]]:
     """Everything that is known of a drive, as names and values."""
     tally = drive.tally
     rows = [
@@ -166,23 +179,60 @@ def drive_facts(drive: Drive) -> list[tuple[str, str]]:
         rows.append(("weather", ", ".join(told)))
     if drive.manifest_uri:
         rows.append(("manifest backup", drive.manifest_uri))
+    rows += [("where it stands", said.line()), ("erase source?", _may_erase(job, drive))]
     return [(name, printable(str(value))) for name, value in rows]
+
+
+def _may_erase(job: Job, drive: Drive) -> str:
+    """The answer of the drive's error log in short, as far as the catalog knows it."""
+    if drive.state not in _ENDED:
+        return "not yet"
+    tally = drive.tally
+    if drive.copy_status == DriveStatus.COMPLETED and not tally.failed.files and not tally.skipped.files:
+        return "yes, as far as this drive goes: all that was to be imported from it arrived and was verified"
+    which = f" --drive {drive.serial}" if len(job.drives) > 1 else ""
+    return f"no: `ingest-agent log show {job.name}{which}` tells what the source may hold the only copy of"
 
 
 def show_drives(rows: Sequence[dict[str, Any]]) -> None:
     """One line a drive."""
-    table = _folding("drive", "bay", "job", "state", "percent", "note")
-    for row in rows:
-        percent = row["percentComplete"]
-        table.add_row(
-            row["serial"],
-            printable(row["bay"] or "-"),
-            row["job"] or "-",
-            str(row["state"] or "extra drive"),
-            "-" if percent is None else f"{percent} %",
-            printable(row["note"]),
-        )
-    console().print(table if rows else "no drives: none is specified and none is attached")
+    names = ("drive", "bay", "job", "state", "percent", "note")
+    told = [(*_facts_of_row(row), printable(row["note"])) for row in rows]
+    _show_rows(names, told, "no drives: none is specified and none is attached")
+
+
+def _facts_of_row(row: dict[str, Any]) -> tuple[str, ...]:
+    percent = row["percentComplete"]
+    return (
+        row["serial"],
+        printable(row["bay"] or "-"),
+        row["job"] or "-",
+        str(row["state"] or "extra drive"),
+        "-" if percent is None else f"{percent} %",
+    )
+
+
+def _show_rows(names: Sequence[str], rows: Sequence[Sequence[str]], nothing: str) -> None:
+    """The last column is a sentence."""
+    from rich.padding import Padding
+
+    screen = console()
+    if not rows:
+        screen.print(nothing)
+    elif screen.width >= NARROW:
+        table = _folding(*names)
+        for row in rows:
+            table.add_row(*row)
+        screen.print(table)
+    else:
+        widths = [max(map(len, column)) for column in zip(*(row[:-1] for row in rows), strict=True)]
+        if sum(widths) + 2 * len(widths) > screen.width:
+            widths = [0] * len(widths)
+        for row in rows:
+            facts = "  ".join(fact.ljust(width) for fact, width in zip(row, widths, strict=False))
+            screen.print(facts.rstrip(), style="bold")
+            if row[-1]:
+                screen.print(Padding(row[-1], (0, 0, 0, 2)))
 
 
 def show_events(events: Sequence[Event], as_json: bool) -> None:
@@ -190,9 +240,9 @@ def show_events(events: Sequence[Event], as_json: bool) -> None:
     if as_json:
         print_json({"value": [_event_to_json(event) for event in events]})
         return
-    table = _folding("when (UTC)", "who", "from", "job", "drive", "what", "moved", "detail")
-    for event in events:
-        table.add_row(
+    names = ("when (UTC)", "who", "from", "job", "drive", "what", "moved", "detail")
+    rows = [
+        (
             f"{event.at:%Y-%m-%d %H:%M:%S}",
             event.who,
             event.origin or "-",
@@ -202,7 +252,9 @@ def show_events(events: Sequence[Event], as_json: bool) -> None:
             _moved(event),
             printable(event.detail),
         )
-    console().print(table if events else "nothing happened yet")
+        for event in events
+    ]
+    _show_rows(names, rows, "nothing happened yet")
 
 
 def _moved(event: Event) -> str:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from agent.catalog.events import Event
+from agent.errors import DriveError, catalogue
 from agent.model.job import Drive, Job
 from agent.model.states import FINISHED_JOBS, DriveEvent, DriveState, JobState
 from agent.station.pauses import newest_pause
@@ -35,9 +36,20 @@ BY_JOB: Final[Mapping[JobState, tuple[str, str]]] = {
     JobState.FAULTED: ("its job is Faulted", "`job show` and `job history` tell why; then `job resolve`."),
 }
 """Of a drive that is not begun, where its job is what it waits for."""
+IN_ITS_BAY: Final = (
+    "it is in its bay, and no station has begun it",
+    "See that the station runs: `ingest-agent run`.",
+)
 OUT_OF_ITS_BAY: Final = ("it is in no bay, and its copy is not finished", "Put it into any bay: it goes on.")
 _UNBEGUN: Final = frozenset({DriveState.SPECIFIED, DriveState.RECEIVED, DriveState.NEVER_RECEIVED})
 _FAULT: Final = f"drive.{DriveEvent.FAULT.name.lower()}"
+_FINISH: Final = f"drive.{DriveEvent.FINISH_WITH_FINDINGS.name.lower()}"
+ENDED_BY: Final[Mapping[str, str]] = {
+    str(error.status): error.next_step
+    for error in reversed(catalogue())
+    if issubclass(error, DriveError) and error.next_step
+}
+"""Copy statuses of drives that ended by an error of their own, to what the first such error advises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +66,11 @@ class Sentence:
         return f"{self.text}{since}. {self.next_step}"
 
 
-def sentence_of(job: Job, drive: Drive, events: Sequence[Event], *, is_in_bay: bool) -> Sentence:
-    """``events`` are the drive's history, oldest first."""
+def sentence_of(job: Job, drive: Drive, events: Sequence[Event], *, is_in_bay: bool | None) -> Sentence:
+    """``events`` are the drive's history, oldest first; ``is_in_bay`` is None where nobody looked."""
     own = [event for event in events if event.job == job.name.text]
     if drive.state is DriveState.FAULTED:
-        fault = next((event for event in reversed(own) if event.what == _FAULT), None)
+        fault = _newest(own, _FAULT)
         why, next_step = BY_STATE[DriveState.FAULTED]
         return Sentence(fault.detail or why, next_step, fault.at) if fault else Sentence(why, next_step)
     pause = newest_pause(own)
@@ -72,12 +84,31 @@ def sentence_of(job: Job, drive: Drive, events: Sequence[Event], *, is_in_bay: b
         return Sentence(*BY_JOB[job.state])
     if drive.state in _UNBEGUN and job.state in FINISHED_JOBS:
         return Sentence("its job has ended", NOTHING)
-    if drive.state is DriveState.TRANSFERRING and not is_in_bay:
+    if drive.state is DriveState.TRANSFERRING and is_in_bay is False:
         return Sentence(*OUT_OF_ITS_BAY)
+    if drive.state is DriveState.SPECIFIED and is_in_bay:
+        return Sentence(*IN_ITS_BAY)
+    if drive.state is DriveState.COMPLETED_MORE_INFO:
+        return _with_findings(drive, _newest(own, _FINISH))
     text, next_step = BY_STATE[drive.state]
-    status = drive.copy_status
-    if status and drive.state is DriveState.COMPLETED_MORE_INFO:
-        text += f" ({status})"
-    elif status and status.startswith("waiting: "):
-        text += f", and waits for the store ({status.removeprefix('waiting: ')})"
+    if drive.copy_status and drive.copy_status.startswith("waiting: "):
+        text += f", and waits for the store ({drive.copy_status.removeprefix('waiting: ')})"
     return Sentence(text, next_step)
+
+
+def _with_findings(drive: Drive, finish: Event | None) -> Sentence:
+    """What one has to know who has the drive in hand: the error that ended it, or how much is missing."""
+    text, next_step = BY_STATE[DriveState.COMPLETED_MORE_INFO]
+    status, detail = drive.copy_status or "", finish.detail if finish is not None else ""
+    if status in ENDED_BY:
+        return Sentence(f"it ended early: {detail or 'its log tells no more'} [{status}]", ENDED_BY[status])
+    missing = [
+        f"{count.files} {what}"
+        for count, what in ((drive.tally.failed, "failed"), (drive.tally.skipped, "skipped"))
+        if count.files
+    ]
+    return Sentence(f"{text} ({': '.join(filter(None, (status, ', '.join(missing))))})", next_step)
+
+
+def _newest(events: Sequence[Event], what: str) -> Event | None:
+    return next((event for event in reversed(events) if event.what == what), None)

@@ -11,15 +11,19 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from agent.catalog import Event, open_catalog
+from agent.cli import screen
 from agent.cli.main import cli
+from agent.cli.screen import drive_facts, moving
 from agent.devices.hindrance import NEXT_STEPS, SIDES, HindranceKind
-from agent.errors import PolicyError, Side, StoreUnreachable
+from agent.errors import BitLockerKeyInvalid, PolicyError, Side, StoreUnreachable
 from agent.model.going import Going
 from agent.model.identity import JobName, SerialNumber
 from agent.model.job import Destination, Drive, DriveSpec, Job, JobSpec
 from agent.model.states import DriveEvent, DriveState, JobState
+from agent.model.tally import Count, Tally
 from agent.station.clock import LoopClock
 from agent.station.pauses import OVER, PULLED, STANDING, Pauses, newest_pause, told
 from agent.station.sentences import BY_STATE, sentence_of
@@ -113,6 +117,70 @@ def test_a_fault_tells_its_reason(job: Job) -> None:
     assert line.startswith("the uploader process ended: SIGKILL (since 2026-11-21 14:03 UTC). Mend the cause")
 
 
+def test_a_drive_that_ended_by_an_error_tells_it_and_what_to_do_about_it(job: Job) -> None:
+    ended = {"copy_status": "BitLockerKeyInvalid"}
+    finish = _event("drive.finish_with_findings", "the password opens none of the 2 protectors")
+    line = _said(job, DriveState.COMPLETED_MORE_INFO, finish, **ended)
+    assert line == (
+        "it ended early: the password opens none of the 2 protectors [BitLockerKeyInvalid]. "
+        + BitLockerKeyInvalid.next_step
+    )
+
+
+def test_findings_are_counted(job: Job) -> None:
+    tally = Tally(Count(9, 900), Count(6, 600), Count(2, 200), Count(1, 100))
+    line = _said(job, DriveState.COMPLETED_MORE_INFO, copy_status="CompletedWithErrors", tally=tally)
+    assert line.startswith("it is done, with findings (CompletedWithErrors: 2 failed, 1 skipped). `log show`")
+
+
+def test_a_drive_in_a_bay_that_no_station_works_is_not_called_unseen(job: Job) -> None:
+    assert _said(job, DriveState.SPECIFIED, is_in_bay=True).startswith("it is in its bay, and no station")
+    assert _said(job, DriveState.SPECIFIED, is_in_bay=False).startswith("it was not seen yet. Put it into")
+
+
+def test_of_a_drive_that_moves_its_speed_and_what_holds_it_up_are_told(job: Job) -> None:
+    (plain,) = job.drives
+    drive = replace(plain, state=DriveState.TRANSFERRING, going=Going("network", 40_000_000, 5400))
+    said = moving(sentence_of(job, drive, (), is_in_bay=True), drive)
+    assert said.line() == (
+        "it is being copied: 40.0 MB/s, about 1 h 30 min left, held up by the network. Nothing to do."
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "tally", "answer"),
+    [
+        (DriveState.TRANSFERRING, "InProgress", Tally(Count(1, 1), Count(1, 1)), "not yet"),
+        (DriveState.COMPLETED, "Completed", Tally(Count(1, 1), Count(1, 1)), "yes, as far as"),
+        (DriveState.SHIPPED_BACK, "Completed", Tally(Count(1, 1), Count(1, 1)), "yes, as far as"),
+        (DriveState.COMPLETED_MORE_INFO, "CompletedWithWarnings", Tally(Count(1, 1), Count(1, 1)), "no: "),
+        (DriveState.COMPLETED_MORE_INFO, "BitLockerKeyInvalid", Tally(), "no: "),
+        (DriveState.FAULTED, None, Tally(), "not yet"),
+    ],
+)
+def test_a_job_says_whether_the_source_may_be_erased(
+    job: Job, state: DriveState, status: str | None, tally: Tally, answer: str
+) -> None:
+    (plain,) = job.drives
+    drive = replace(plain, state=state, copy_status=status, tally=tally)
+    facts = dict(drive_facts(job, drive, sentence_of(job, drive, (), is_in_bay=None)))
+    assert facts["erase source?"].startswith(answer)
+    assert len(facts["where it stands"]) > 10
+
+
+def test_a_narrow_screen_cuts_nothing_of_what_is_said_of_a_drive(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"serial": "WD-1", "bay": "3", "job": None, "state": None, "percentComplete": None}
+    note = " ".join(f"word{number}" for number in range(40))
+    monkeypatch.setattr(screen, "console", lambda: Console(width=80))
+    screen.show_drives([{**row, "note": note}])
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first == "WD-1  3  -  extra drive  -"
+    assert " ".join(" ".join(rest).split()) == note
+    assert all(line.startswith("  ") for line in rest)
+
+
 def test_a_store_that_is_waited_for_is_told(job: Job) -> None:
     line = _said(job, DriveState.TRANSFERRING, copy_status="waiting: no answer")
     assert line == "it is being copied, and waits for the store (no answer). Nothing to do."
@@ -148,7 +216,7 @@ def test_the_lists_of_drives_and_bays_show_a_pause_with_its_reason_and_time(
             detail = told("the drive was pulled from bay 3", Side.DRIVE, "Pulled", "Put it into any bay.")
             await pauses.begin(PULLED, detail)
 
-    assert "3  S1" in run("bays")
+    assert "3  S1  drive S1 is an extra drive: no job specifies it" in run("bays")
     asyncio.run(pause())
     (row,) = json.loads(run("drive", "list", "--json"))["value"]
     assert row["note"].startswith("the drive was pulled from bay 3 [drive: Pulled] (since 20")

@@ -58,6 +58,7 @@ class Lease:
         self._over_at = asked_at + self._lease_s
         self._lost: DriveBusy | None = None
         self._is_away = False
+        self._is_let_go = False
 
     @property
     def is_good(self) -> bool:
@@ -93,16 +94,24 @@ class Lease:
                 await asyncio.sleep(min(self._lease_s / BEATS, LONGEST_BEAT_S))
                 if await self._is_renewed():
                     warning.cancel()
+                    self._is_let_go = False
                     warning = self._warn_later(let_go)
+                elif not self.is_good:
+                    # While the machine slept the loop's clock stood still, and the warning is late.
+                    self._let_go_once(let_go)
                 if self._lost is not None:
-                    let_go()
                     return
         finally:
             warning.cancel()
 
     def _warn_later(self, let_go: Callable[[], None]) -> asyncio.TimerHandle:
         left_s = self._over_at - self._settle_s - self._seconds()
-        return asyncio.get_running_loop().call_later(max(0.0, left_s), let_go)
+        return asyncio.get_running_loop().call_later(max(0.0, left_s), self._let_go_once, let_go)
+
+    def _let_go_once(self, let_go: Callable[[], None]) -> None:
+        if not self._is_let_go:
+            self._is_let_go = True
+            let_go()
 
     async def _is_renewed(self) -> bool:
         asked_at = self._seconds()

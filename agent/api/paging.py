@@ -67,6 +67,8 @@ def _filter(text: str) -> Filter:
         return Filter()
     if len(text) > MAX_FILTER_CHARS:
         raise _wrong(f"has more than {MAX_FILTER_CHARS} characters")
+    if any(ch < " " or ch == "\x7f" for ch in text):
+        raise _wrong("holds a control character")
     found: dict[str, str] = {}
     place = 0
     while place < len(text):

@@ -141,7 +141,7 @@ def _copy(path: Path, to: Path) -> None:
             raise StateUnusable(f"{path} is no file")
         os.close(os.open(to, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         with (
-            closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as source,
+            closing(sqlite3.connect(f"file:{quote(bytes(path))}?mode=ro", uri=True)) as source,
             closing(sqlite3.connect(to)) as target,
         ):
             # All pages at once: one view of the file, beside which others may write.

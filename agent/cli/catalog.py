@@ -13,6 +13,7 @@ import click
 from agent.cli.context import Context, json_option, operator, pass_context, place_of, print_json
 from agent.config import Settings
 from agent.errors import ConfigInvalid
+from agent.memory import keep_to_ourselves
 
 if TYPE_CHECKING:
     from agent.catalog.backup import Backup
@@ -24,6 +25,7 @@ FINDINGS = 3
 @click.group()
 def catalog() -> None:
     """Back up the catalog of jobs, and restore it."""
+    keep_to_ourselves()
 
 
 @catalog.command()

@@ -10,9 +10,9 @@ import click
 
 from agent.cli.context import Context, json_option, operator, pass_context, print_json
 from agent.errors import MalformedInput
-from agent.formats.jobpapers import Complaints, read_return_address
+from agent.formats.jobpapers import Complaints, read_package, read_return_address
 from agent.formats.jobrequest import job_to_json
-from agent.formats.json_fields import load_object
+from agent.formats.json_fields import Fields, load_object
 from agent.model.identity import JobName
 from agent.model.job import Job, JobChanges
 from agent.model.papers import Address, Package
@@ -188,7 +188,12 @@ def _package(carrier: str | None, tracking: str | None) -> Package | None:
         return None
     if not carrier or not tracking:
         raise MalformedInput("a package needs both: --carrier and --tracking")
-    return Package(carrier, tracking)
+    given = Fields({"package": {"carrierName": carrier, "trackingNumber": tracking}}, "")
+    complaints = Complaints()
+    found = read_package(given, "package", complaints)
+    if complaints.found:
+        raise complaints.found[0]
+    return found
 
 
 def _address(path: Path) -> Address:

@@ -8,11 +8,13 @@ import click
 
 from agent.cli.catalog import FINDINGS, author
 from agent.cli.context import Context, json_option, pass_context, place_of, print_json
+from agent.memory import keep_to_ourselves
 
 
 @click.group()
 def keys() -> None:
     """Look after the key with which BitLocker keys are sealed."""
+    keep_to_ourselves()
 
 
 @keys.command()

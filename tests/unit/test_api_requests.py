@@ -57,6 +57,8 @@ def test_a_filter_is_read_whatever_its_case_and_order() -> None:
         "'" * 999,
         "a" * 2000,
         "\x00",
+        "trackingnumber eq 'a\x00b'",
+        "state eq 'Closed'\nand type eq 'Import'",
     ],
 )
 def test_a_filter_that_is_not_understood_says_why(text: str) -> None:

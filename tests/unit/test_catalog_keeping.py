@@ -401,6 +401,17 @@ def test_a_backup_of_before_a_new_key_is_restored_with_the_old_one(tmp_path: Pat
     asyncio.run(_is_whole(tmp_path))
 
 
+@pytest.mark.parametrize("odd", ["what? #1 %20", "größe", "\udcff"], ids=["signs", "letters", "no text"])
+async def test_a_backup_of_any_name_is_made_and_restored(tmp_path: Path, odd: str) -> None:
+    folder = tmp_path / odd
+    folder.mkdir()
+    path = await _filled(folder)
+    await back_up(path, folder / "catalog.key", folder / f"copy {odd}")
+    done = await restore(path, folder / "catalog.key", folder / f"copy {odd}", LATER)
+    assert done.backup.jobs == 3
+    await _is_whole(folder)
+
+
 async def test_a_file_that_is_there_is_not_replaced_by_a_backup(tmp_path: Path) -> None:
     path = await _filled(tmp_path)
     (tmp_path / "mine").write_text("mine")

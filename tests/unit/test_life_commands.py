@@ -154,6 +154,16 @@ def test_an_address_that_is_none_is_refused(filed: Run, tmp_path: Path, text: st
         filed("job", "ship", "box", "--return-address", str(tmp_path / "none.json"))
 
 
+@pytest.mark.parametrize("text", ["\udcff", "1\n2", "1" * 10_000], ids=["no text", "two lines", "very long"])
+@pytest.mark.parametrize("option", ["--carrier", "--tracking"])
+def test_a_package_is_named_in_one_line_of_text(filed: Run, option: str, text: str) -> None:
+    given = {"--carrier": "FedEx", "--tracking": "TRK1"} | {option: text}
+    before = filed("job", "show", "box", "--json")
+    with pytest.raises(MalformedInput, match=r"package\.(carrierName|trackingNumber): (holds|has)"):
+        filed("job", "ship", "box", *[part for pair in given.items() for part in pair])
+    assert filed("job", "show", "box", "--json") == before
+
+
 def test_a_cancelled_box_needs_no_bay(filed: Run) -> None:
     filed("job", "cancel", "box", "--note", "wrong drives")
     assert filed("job", "receive", "box") == "job box is Packaging, cancel requested\n"

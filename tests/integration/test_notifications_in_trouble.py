@@ -12,7 +12,7 @@ import pytest
 from agent.catalog import Catalog
 from agent.catalog.chain import Head
 from agent.catalog.history import HistoryCheck
-from agent.config_notify import Hook, NotifySettings
+from agent.config.notify import Hook, NotifySettings
 from agent.errors import StateUnusable
 from agent.station.notices.outcome import DELIVERED, Outcome, put_off
 from agent.station.notices.posting import post

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from agent.catalog import Catalog
-from agent.config_notify import Hook, NotifySettings
+from agent.config.notify import Hook, NotifySettings
 from agent.station.notices.gathering import Gathering
 from agent.station.notices.outbox import Outbox
 from agent.station.notices.sending import Send, Sender, send

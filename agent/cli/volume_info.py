@@ -10,6 +10,7 @@ from agent.cli.volume_source import Bench
 from agent.cli.volume_survey import Step, Survey
 from agent.model.printable import printable
 from agent.volume.bitlocker import Metadata
+from agent.volume.ntfs import NtfsVolume
 from agent.volume.ntfs.geometry import Geometry
 from agent.volume.opening import keys_that_open
 from agent.volume.partition import Layout, Partition
@@ -108,6 +109,7 @@ def _ntfs_to_json(found: Survey, geometry: Geometry) -> dict[str, Any]:
         "label": ntfs.label,
         "dirty": ntfs.is_dirty,
         "hibernated": ntfs.is_hibernated,
+        "logOpen": ntfs.is_log_open,
     }
 
 
@@ -205,15 +207,17 @@ def _ntfs_lines(found: Survey, geometry: Geometry) -> Iterator[str]:
     if found.record_count is not None:
         yield _line("MFT records", str(found.record_count))
     if ntfs is not None:
-        yield _line("state", _state(ntfs.is_dirty, ntfs.is_hibernated))
+        yield _line("state", _state(ntfs))
 
 
-def _state(is_dirty: bool, is_hibernated: bool) -> str:
+def _state(ntfs: NtfsVolume) -> str:
     told = []
-    if is_dirty:
+    if ntfs.is_dirty:
         told.append("dirty: Windows did not finish with it; chkdsk on the source mends that")
-    if is_hibernated:
+    if ntfs.is_hibernated:
         told.append("hibernated: Windows sleeps on it, and its last writes may be missing")
+    if ntfs.is_log_open:
+        told.append("not dismounted: its newest files and changes may be missing")
     return "; ".join(told) or "clean"
 
 

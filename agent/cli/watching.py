@@ -11,6 +11,7 @@ import click
 
 from agent.cli.screen import going, size, weather
 from agent.model.printable import printable
+from agent.transfer.doubts import doubts_of
 from agent.transfer.events import read_going, read_tally
 from agent.volume.manner import USUAL
 
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
 TOLD_EVERY_PERCENT = 10
 TOLD_EVERY_S = 60.0
 """Elsewhere than on a terminal; whichever comes first."""
-
-_STATES = {
-    "dirty": "the volume is dirty: Windows did not finish writing to it; it is read as it lies",
-    "hibernated": "Windows is hibernated on this volume: what it had not written yet is not on the drive",
-}
 
 
 def progress_text(event: Mapping[str, Any]) -> str:
@@ -85,9 +81,8 @@ class Watching:
         self._line(f"reader: {event['confinement']}")
         if event.get("reading") not in (None, USUAL.sentence):
             self._line(f"the drive is failing: {event['reading']}")
-        for state in ("dirty", "hibernated"):
-            if event[state]:
-                self._line(f"warning: {_STATES[state]}")
+        for why in doubts_of(event):
+            self._line(f"warning: {why}")
 
     def _counting(self, files: int) -> None:
         text = f"counting: {files} files so far"

@@ -11,7 +11,8 @@ under way what arrived; the percent is of these), ``bytes_per_s`` and ``seconds_
 until they are known), ``limited_by`` (see ``agent.transfer.bottleneck``; ``waited`` tells the percent of the
 last seconds that each thing was waited for), ``limit`` (requests at once that the account bears, 0: none is
 known), ``waiting`` (for what, in bad weather), ``throttled_requests`` and ``cut_requests`` (since the
-uploader began; ``finished`` has them too).
+uploader began; ``finished`` has them too). The ``detail`` of a ``finished`` without an ``error`` is why what
+is on the drive may not be all (see ``agent.transfer.doubts``).
 """
 
 from __future__ import annotations

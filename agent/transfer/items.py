@@ -128,25 +128,27 @@ def block_bytes_for(length: int, preferred: int) -> int:
     return max(preferred, -(-needed // preferred) * preferred)
 
 
-def marker(job: str, serial: str, volume: str, seq: int, file_path: str) -> str:
-    """16 hex digits that tell our own blob from anybody else's, on this station or another.
-
-    It is set as metadata ``ingestid``; a reply that was lost, or a journal, is so made up for.
-    """
-    text = "\0".join((job, serial, volume, str(seq), file_path))
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
-
-
 class Marker:
-    """``marker`` of any item of one volume; what all have in common is hashed once."""
+    """Makes 16 hex digits that tell our own blob from anybody else's, on this station or another.
+
+    They are set as metadata ``ingestid``; a reply that was lost, or a journal, is so made up for. A file
+    that was changed on the drive since its blob was made has others. Of items that may be renamed each has
+    its own, also when a manifest lists one file twice.
+    """
 
     def __init__(self, job: str, serial: str, volume: str) -> None:
+        # What all items of a volume have in common is hashed once.
         common = "\0".join((job, serial, volume, ""))
         self._common = hashlib.blake2b(common.encode("utf-8", "surrogatepass"), digest_size=8)
 
     def __call__(self, item: Item) -> str:
+        """Of an item that has a stream."""
+        stream = item.stream
+        assert stream is not None
+        nth = item.seq if item.disposition is Disposition.RENAME else ""
+        text = f"{stream.record}.{stream.sequence}.{nth}.{item.facts.changed}\0{item.file_path}"
         digest = self._common.copy()
-        digest.update(f"{item.seq}\0{item.file_path}".encode("utf-8", "surrogatepass"))
+        digest.update(text.encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
 

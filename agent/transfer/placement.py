@@ -103,8 +103,13 @@ class _Folder(NamedTuple):
 
 def _customers(listed: Listed) -> Listed:
     """Without the ordinary files in the folders that Windows keeps for itself."""
-    own = [bool(names) and names[0].upper() in SYSTEM_FOLDERS for names in listed.folders]
+    own = [bool(names) and _is_windows_own(names[0]) for names in listed.folders]
     return listed.only([not own[place] for place in listed.places]) if any(own) else listed
+
+
+def _is_windows_own(name: str) -> bool:
+    # Letters such as the dotless i are capitals of ASCII's for Python, and other letters for NTFS.
+    return name.isascii() and name.upper() in SYSTEM_FOLDERS
 
 
 def _entry(
@@ -113,7 +118,7 @@ def _entry(
     """A row of the scan as an item; None for what is not a customer's file."""
     names, facts, flags, note = checked_row(row)
     stream = stream_of(row)
-    if flags == "system" or (len(names) > 1 and names[0].upper() in SYSTEM_FOLDERS):
+    if flags == "system" or (len(names) > 1 and _is_windows_own(names[0])):
         return None
     if flags == "directory" and (stream is None or not stream.name):
         return None

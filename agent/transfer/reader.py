@@ -107,6 +107,8 @@ class Reader:
                 "label": opened.ntfs.label,
                 "dirty": opened.ntfs.is_dirty,
                 "hibernated": opened.ntfs.is_hibernated,
+                "log_open": opened.ntfs.is_log_open,
+                "state": opened.ntfs.state,
                 "choice": opened.choice,
                 "protection": opened.protection,
                 "confinement": self._confinement.sentence,

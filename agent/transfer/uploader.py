@@ -37,6 +37,7 @@ from agent.transfer import inventory
 from agent.transfer.board import Board
 from agent.transfer.books import Books
 from agent.transfer.collecting import collect_seldom
+from agent.transfer.doubts import DOUBTS, doubts_of
 from agent.transfer.events import Tell, emit, error_fields, tally_fields
 from agent.transfer.frames import Message
 from agent.transfer.gauge import Gauge
@@ -104,7 +105,7 @@ class Uploader:
         self._is_resume = order.journal.exists()
         self._journal: Journal | None = None
         self._books: Books | None = None
-        self._mapfile, self._lost = "", list[str]()
+        self._mapfile, self._lost, self._doubts = "", list[str](), ""
         self._room = Room(order.journal, order.keep_free_bytes, order.most_state_bytes)
         self._no_room: StateUnusable | None = None
 
@@ -145,7 +146,9 @@ class Uploader:
             opened = await self._link.answer("opened")
             self._tell("opened", **{key: opened.get(key) for key in _OPENED})
             volume = str(opened.get("volume"))[:16]
-            journal = self._journal = await asyncio.to_thread(self._open_journal, volume)
+            self._doubts = "; ".join(doubts_of(opened))
+            state = str(opened.get("state"))[:16]
+            journal = self._journal = await asyncio.to_thread(self._open_journal, volume, state)
             await asyncio.to_thread(self._room.claim, self._needed_bytes(opened))
             async with minding(self._room, self._pause_for_room):
                 if await self._unless_stopped(self._prepare(journal)):
@@ -189,7 +192,8 @@ class Uploader:
             await task
         return False
 
-    def _open_journal(self, volume: str) -> Journal:
+    def _open_journal(self, volume: str, state: str) -> Journal:
+        """A journal of the volume in another state tells where files were: it is made anew."""
         order = self._order
         return Journal(
             order.journal,
@@ -197,6 +201,7 @@ class Uploader:
                 "job": str(order.job),
                 "serial": order.serial.normal,
                 "volume": volume,
+                "state": state,
                 "manifest": f"{order.manifest_file or ''} {order.manifest_hash or ''}",
                 "destination": str(order.destination or ""),
                 "disposition": order.disposition,
@@ -321,8 +326,11 @@ class Uploader:
         status = await asyncio.to_thread(_status, journal, tally)
         if self._cancelled:
             status = DriveStatus.COMPLETED_WITH_ERRORS
-        overwritten = await asyncio.to_thread(journal.has_any, DispositionStatus.OVERWRITTEN)
-        await self._report(journal, status, tally, overwritten=overwritten, cancelled=self._cancelled)
+        elif status is DriveStatus.COMPLETED and self._doubts:
+            status = DriveStatus.COMPLETED_WITH_WARNINGS
+        extra: dict[str, object] = {"detail": self._doubts} if self._doubts else {}
+        extra["overwritten"] = await asyncio.to_thread(journal.has_any, DispositionStatus.OVERWRITTEN)
+        await self._report(journal, status, tally, cancelled=self._cancelled, **extra)
 
     async def _report(
         self, journal: Journal | None, status: DriveStatus, tally: Tally, **extra: object
@@ -380,7 +388,7 @@ class Uploader:
         await self._report(journal, error.status, tally, **error_fields(error))
 
 
-_OPENED = ("volume", "label", "dirty", "hibernated", "choice", "protection", "confinement", "reading")
+_OPENED = ("volume", "label", *DOUBTS, "choice", "protection", "confinement", "reading")
 
 
 def _number(opened: Message, what: str) -> int:

@@ -22,7 +22,7 @@ from agent.model.treatment import Treatment
 from agent.model.verification import Verification
 from agent.transfer import patience
 from agent.transfer.books import Books
-from agent.transfer.items import Item, ItemState, Outcome, Piece, marker
+from agent.transfer.items import Item, ItemState, Marker, Outcome, Piece
 from agent.transfer.journal import Journal
 from agent.transfer.link import Source, Trouble, VolumeRange
 from agent.transfer.mover import OPEN_ITEMS, Mover
@@ -206,7 +206,7 @@ async def _move(
         Sender(store, Patience(5, stop), 8),
         journal,
         books,
-        marker_of=lambda item: marker("job", "S1", "00FF", item.seq, item.file_path),
+        marker_of=Marker("job", "S1", "00FF"),
         block_bytes=BLOCK,
         volume_bytes=len(world.volume),
         stop=stop,

@@ -331,11 +331,11 @@ async def test_a_stopped_transfer_goes_on_where_it_stopped(whole: Drive) -> None
 
 
 async def test_with_the_journal_lost_what_is_in_the_store_is_recognised(whole: Drive) -> None:
-    store = MemoryBlobStore()
-    await _stopped_in_the_middle(whole, store)
-    for path in whole.work.glob("journal.sqlite*"):
+    store, renaming = MemoryBlobStore(), replace(whole, disposition=Disposition.RENAME)
+    await _stopped_in_the_middle(renaming, store)
+    for path in renaming.work.glob("journal.sqlite*"):
         path.unlink()
-    told = await ingest(replace(whole, disposition=Disposition.RENAME), store)
+    told = await ingest(renaming, store)
     assert told.last["status"] == "Completed"
     assert not [name for name in await _names(store, "drive") if "(2)" in name]
 

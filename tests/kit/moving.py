@@ -9,7 +9,7 @@ from pathlib import Path
 from agent.blobs.store import BlobStore
 from agent.model.treatment import AS_USUAL, Treatment
 from agent.transfer.books import Books
-from agent.transfer.items import Item, Outcome, marker
+from agent.transfer.items import Item, Marker, Outcome
 from agent.transfer.journal import Journal
 from agent.transfer.link import Source, Trouble, VolumeRange
 from agent.transfer.mover import Mover
@@ -85,7 +85,7 @@ async def move(
         Sender(store, Patience(5, stop), 8),
         journal,
         books,
-        marker_of=lambda item: marker("job", "S1", "00FF", item.seq, item.file_path),
+        marker_of=Marker("job", "S1", "00FF"),
         block_bytes=block_bytes,
         volume_bytes=1 << 40,
         stop=stop,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,13 +14,16 @@ from agent.model.blobs import AccessTier, BlobAttributes
 from agent.model.codes import BlobType, Disposition
 from agent.model.treatment import AS_USUAL, Treatment
 from agent.model.verification import Depth, Verdict, Verification, Verified
-from agent.transfer.items import Item, Marker, Piece, marker
+from agent.transfer.items import FileFacts, Item, Marker, Piece
 from agent.transfer.verify import NO_HASHES, check_of
+from agent.volume.entry import StreamKind, StreamRef
 
 NONE = BlobAttributes()
-PLAIN = Item(0, "\\a", "box/a", BlobType.BLOCK, 8, Disposition.RENAME, None)
+STREAM = StreamRef(30, 1, "", StreamKind.RESIDENT, 8, 8, 0, (), None, 0)
+PLAIN = Item(0, "\\a", "box/a", BlobType.BLOCK, 8, Disposition.RENAME, STREAM)
 LISTED = PLAIN._replace(pieces=(Piece(0, 0, 8, "AAAA", b"\1" * 16),))
-MARK = marker("job", "S1", "00FF", 0, "\\a")
+marker_of = Marker("job", "S1", "00FF")
+MARK = marker_of(PLAIN)
 
 
 def asked(text: str) -> Treatment:
@@ -77,7 +82,7 @@ def test_reading_back_includes_the_manifest() -> None:
 def test_of_many_files_as_many_percent_are_read_back_and_always_the_same() -> None:
     def chosen(percent: int) -> set[int]:
         treatment = asked(f"readback:{percent}%")
-        marks = [marker("job", "S1", "00FF", seq, f"\\{seq}") for seq in range(5000)]
+        marks = [marker_of(PLAIN._replace(seq=seq, file_path=f"\\{seq}")) for seq in range(5000)]
         return {seq for seq, mark in enumerate(marks) if check_of(PLAIN, treatment, mark, NONE).is_read_back}
 
     assert chosen(10) == chosen(10)
@@ -125,9 +130,28 @@ def test_a_checksum_that_is_none_is_not_believed(crc64: str) -> None:
     assert from_text(f'depth="transit" verdict="match" crc64="{crc64}"') is None
 
 
-@given(st.text(), st.integers(0, 1 << 40))
-def test_a_marker_is_the_same_whether_its_common_part_is_hashed_once_or_each_time(
-    path: str, seq: int
-) -> None:
-    item = PLAIN._replace(seq=seq, file_path=path)
-    assert Marker("job", "S1", "00FF")(item) == marker("job", "S1", "00FF", seq, path)
+ORDINARY = PLAIN._replace(disposition=Disposition.NO_OVERWRITE)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ORDINARY._replace(file_path="\\b"),
+        ORDINARY._replace(facts=FileFacts(changed=1)),
+        ORDINARY._replace(stream=STREAM._replace(sequence=2)),
+    ],
+    ids=["another path", "changed since", "made anew under the same name"],
+)
+def test_a_marker_tells_a_file_and_its_version_from_any_other(other: Item) -> None:
+    assert marker_of(other) != marker_of(ORDINARY)
+    assert Marker("job", "S1", "00FE")(ORDINARY) != marker_of(ORDINARY)
+
+
+def test_a_marker_stays_when_others_come_before_the_file_but_for_names_that_are_shared_out() -> None:
+    assert marker_of(ORDINARY._replace(seq=9)) == marker_of(ORDINARY)
+    assert marker_of(PLAIN._replace(seq=9)) != marker_of(PLAIN)
+
+
+@given(st.text(st.characters(codec="utf-16", exclude_categories=())))
+def test_a_marker_is_16_hex_digits_whatever_the_name(path: str) -> None:
+    assert re.fullmatch("[0-9a-f]{16}", marker_of(ORDINARY._replace(file_path=path)))

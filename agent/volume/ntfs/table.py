@@ -246,6 +246,20 @@ class MasterFileTable:
         ExtentMap(map_extents(instances, self.geometry)).read_into(self._bulk, 0, memoryview(buffer))
         return bytes(buffer)
 
+    def beginning(self, number: int, kind: AttributeType, most_bytes: int) -> bytes:
+        """Up to ``most_bytes`` of a record's unnamed attribute; none when it is not there or unreadable."""
+        try:
+            found = self.attributes(self.load(number))
+            instances = [each for each in found if _is_unnamed(each, kind)]
+            head = min(instances, key=lambda each: each.first_vcn, default=None)
+            if head is None or not head.mapped:
+                return head.value[:most_bytes] if head is not None else b""
+            buffer = bytearray(min(head.size, most_bytes))
+            ExtentMap(map_extents(instances, self.geometry)).read_into(self._source, 0, memoryview(buffer))
+        except (NtfsDamaged, DiskOperationFailed):
+            return b""
+        return bytes(buffer)
+
     def in_use_map(self) -> ExtentMap | None:
         """Where $MFT's own bitmap lies (one bit a record), or None if it is resident or damaged."""
         try:

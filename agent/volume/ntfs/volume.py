@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from functools import cached_property
 from typing import BinaryIO
@@ -13,13 +14,14 @@ from agent.volume.ntfs.content import ContentReader
 from agent.volume.ntfs.facts import DOS_NAMESPACE, FileFacts, FileName, gather
 from agent.volume.ntfs.geometry import read_geometry
 from agent.volume.ntfs.index import UPCASE_BYTES, DirectoryIndex, Found, UpperCase
+from agent.volume.ntfs.logfile import PAGE_BYTES, PAGES, is_open
 from agent.volume.ntfs.record import DIRECTORY, RECORD_MASK, Attribute, AttributeType, Record, decode_name
 from agent.volume.ntfs.scan import make_entry, scan
 from agent.volume.ntfs.table import MasterFileTable
 from agent.volume.ntfs.tree import EXTEND_RECORD, FIRST_USER_RECORD, MAX_DEPTH, ROOT_RECORD
 from agent.volume.window import WindowCache
 
-_VOLUME_RECORD = 3
+_MFT_RECORD, _LOG_RECORD, _VOLUME_RECORD = 0, 2, 3
 _UPCASE_RECORD = 10
 _DIRTY = 0x0001
 _HIBERNATION_FILE = "hiberfil.sys"
@@ -28,6 +30,8 @@ _HIBERNATED = frozenset({b"hibr", b"rstr"})
 """How the header begins while memory waits in the file, or when its return was begun and not finished; after
 that Windows writes "wake", or zeros. Both cases of letters occur (PO_MEMORY_IMAGE, Windows 2000 to 11)."""
 _MAX_CACHED_DIRECTORIES = 4096
+_MAX_IN_USE_BYTES = 4 * 1024 * 1024
+"""Of the map of records in use: that of 32 million records."""
 
 
 class NtfsVolume:
@@ -84,6 +88,32 @@ class NtfsVolume:
         except (NtfsDamaged, DiskOperationFailed):
             return False
         return bytes(head).lower() in _HIBERNATED
+
+    @property
+    def is_log_open(self) -> bool:
+        """Whether the volume was not dismounted: the newest changes may stand in $LogFile alone.
+
+        False also when the log cannot be found or read for damage.
+        """
+        return is_open(self._restart_pages)
+
+    @cached_property
+    def state(self) -> str:
+        """16 hex digits that are others after Windows has had the volume mounted for writing.
+
+        Of what every mount or every new file changes: the restart pages of $LogFile, the first records of
+        $MFT, and which records are in use. What cannot be read counts as nothing.
+        """
+        digest = hashlib.blake2b(self._restart_pages, digest_size=8)
+        digest.update(
+            self._table.beginning(_MFT_RECORD, AttributeType.DATA, FIRST_USER_RECORD * self.record_size)
+        )
+        digest.update(self._table.beginning(_MFT_RECORD, AttributeType.BITMAP, _MAX_IN_USE_BYTES))
+        return digest.hexdigest()
+
+    @cached_property
+    def _restart_pages(self) -> bytes:
+        return self._table.beginning(_LOG_RECORD, AttributeType.DATA, PAGES * PAGE_BYTES)
 
     def scan(self, scratch: BinaryIO | None = None) -> Iterator[Entry | DamagedRecord]:
         """Every name of every file and directory in use, and every record that cannot be parsed.

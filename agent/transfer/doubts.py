@@ -1,0 +1,18 @@
+"""Why what is on a drive may not be all that the customer put there, although all of it is copied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+DOUBTS: Final = {
+    "dirty": "the volume is dirty: Windows did not finish writing to it; it is read as it lies",
+    "hibernated": "Windows is hibernated on this volume: what it had not written yet is not on the drive",
+    "log_open": "the volume was not dismounted: its newest files and changes may be missing",
+}
+"""By the field of ``opened`` that raises it."""
+
+
+def doubts_of(opened: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence for each."""
+    return (why for state, why in DOUBTS.items() if opened.get(state) is True)

@@ -1,0 +1,145 @@
+"""A drive that was written to between two visits, and one that Windows did not finish writing to."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.blobs.memory import MemoryBlobStore
+from agent.blobs.store import BlobStore
+from agent.model.blobs import BlobName
+from agent.transfer.uploader import Uploader
+from fixtures.ntfs_made import MadeVolume
+from fixtures.ntfs_records import DATA, ROOT, file_name, information, mapped, record, resident
+from tests.kit.transfer import Drive, Told, ingest
+
+CLUSTER_BYTES, FILE_BYTES = 4096, 8192
+FIRST_TIME, LATER = 133_000_000_000_000_000, 133_100_000_000_000_000
+OLD, NEW = b"o" * FILE_BYTES, b"n" * FILE_BYTES
+LOG_CLUSTER, FILE_CLUSTER, OTHER_CLUSTER = 40, 60, 70
+IS_CLEAN, NO_CLIENT = 0x0002, 0xFFFF
+
+
+def _log_page(lsn: int, *, flags: int = IS_CLEAN, client: int = NO_CLIENT) -> bytes:
+    """A restart page of $LogFile: its header, and the restart area behind it."""
+    header = struct.pack("<4sHHQIIHHH", b"RSTR", 30, 9, 0, 4096, 4096, 48, 1, 1)
+    area = struct.pack("<QHHHH", lsn, 1, NO_CLIENT, client, flags)
+    return header.ljust(48, b"\0") + area
+
+
+def _volume(
+    path: Path, *, cluster: int = FILE_CLUSTER, content: bytes = OLD, time: int = FIRST_TIME, **log: Any
+) -> Path:
+    """One file of two clusters, and the log; a file that is replaced lies elsewhere than before."""
+    made = MadeVolume(mft=((4, 24),), total_clusters=128)
+    made.clusters[FILE_CLUSTER] = OLD
+    made.clusters[cluster] = content
+    page = _log_page(log.pop("lsn", 1000), **log)
+    made.clusters[LOG_CLUSTER] = page.ljust(4096, b"\0") + page
+    made.add(2, file_name(ROOT, "$LogFile"), mapped(DATA, [(LOG_CLUSTER, 2)], FILE_BYTES))
+    data = mapped(DATA, [(cluster, 2)], FILE_BYTES)
+    made.records[30] = record(30, (information(first_time=time), file_name(ROOT, "a.bin"), data))
+    path.write_bytes(made.build())
+    return path
+
+
+async def _content(store: BlobStore, name: str = "drive/a.bin") -> bytes:
+    return b"".join([piece async for piece in store.read(BlobName.parse(name))])
+
+
+def _stop_before_the_first_byte(event: dict[str, Any], uploader: Uploader) -> None:
+    if event["event"] == "progress":
+        uploader.command("stop")
+
+
+async def _interrupted(drive: Drive, store: BlobStore) -> None:
+    told = await ingest(drive, store, _stop_before_the_first_byte)
+    assert told.last["event"] == "interrupted"
+    assert drive.upload_order().journal.exists()
+
+
+def _ended(told: Told) -> tuple[str, str]:
+    return told.last["event"], told.last.get("status", "")
+
+
+async def test_a_drive_that_was_written_to_meanwhile_is_listed_anew(tmp_path: Path) -> None:
+    store = MemoryBlobStore()
+    drive = Drive(_volume(tmp_path / "drive.img"), tmp_path)
+    await _interrupted(drive, store)
+    _volume(drive.image, cluster=OTHER_CLUSTER, content=NEW, time=LATER, lsn=2000)
+    told = await ingest(drive, store)
+    assert _ended(told) == ("finished", "Completed")
+    assert await _content(store) == NEW
+
+
+async def test_a_drive_that_is_as_it_was_is_not_listed_anew(tmp_path: Path) -> None:
+    store = MemoryBlobStore()
+    drive = Drive(_volume(tmp_path / "drive.img"), tmp_path)
+    await _interrupted(drive, store)
+    told = await ingest(drive, store)
+    assert _ended(told) == ("finished", "Completed")
+    assert not told.named("inventory")
+
+
+async def test_a_blob_made_of_what_the_file_was_before_is_not_taken_for_the_file(tmp_path: Path) -> None:
+    store = MemoryBlobStore()
+    drive = Drive(_volume(tmp_path / "drive.img"), tmp_path)
+    assert _ended(await ingest(drive, store)) == ("finished", "Completed")
+    # As at another station, or after the journal was lost.
+    drive.upload_order().journal.unlink()
+    _volume(drive.image, content=NEW, time=LATER, lsn=2000)
+    told = await ingest(drive, store)
+    assert _ended(told) == ("finished", "CompletedWithWarnings")
+    assert told.last["tally"]["skipped"] == [1, FILE_BYTES]
+    assert await _content(store) == OLD
+
+
+@pytest.mark.parametrize(
+    ("log", "is_open"),
+    [
+        ({"flags": IS_CLEAN, "client": NO_CLIENT}, False),
+        ({"flags": IS_CLEAN, "client": 0}, False),
+        ({"flags": 0, "client": NO_CLIENT}, False),
+        ({"flags": 0, "client": 0}, True),
+    ],
+)
+async def test_a_volume_that_was_never_dismounted_does_not_complete_without_a_warning(
+    tmp_path: Path, log: dict[str, int], is_open: bool
+) -> None:
+    store = MemoryBlobStore()
+    told = await ingest(Drive(_volume(tmp_path / "drive.img", **log), tmp_path), store)
+    assert _ended(told) == ("finished", "CompletedWithWarnings" if is_open else "Completed")
+    assert ("not dismounted" in told.last.get("detail", "")) is is_open
+    assert told.named("opened")[0]["log_open"] is is_open
+    assert await _content(store) == OLD
+
+
+async def test_a_dirty_volume_does_not_complete_without_a_warning(tmp_path: Path) -> None:
+    made = MadeVolume(mft=((4, 24),), dirty=True)
+    made.add(30, file_name(ROOT, "a.bin"), resident(DATA, b"content"))
+    image = tmp_path / "drive.img"
+    image.write_bytes(made.build())
+    told = await ingest(Drive(image, tmp_path), MemoryBlobStore())
+    assert _ended(told) == ("finished", "CompletedWithWarnings")
+    assert "dirty" in told.last["detail"]
+    assert json.dumps(told.last["tally"]["failed"]) == "[0, 0]"
+
+
+async def test_a_folder_that_only_looks_like_one_of_windows_own_is_the_customers(tmp_path: Path) -> None:
+    made = MadeVolume(mft=((4, 24),), dirty=False)
+    directories = {40: "System Volume Informat\u0131on", 41: "$Recycle.B\u0131n", 42: "$recycle.bin"}
+    for number, name in directories.items():
+        made.add(number, file_name(ROOT, name), flags=3)
+        made.add(number + 10, file_name(number | 1 << 48, "a.txt"), resident(DATA, b"content"))
+    image = tmp_path / "drive.img"
+    image.write_bytes(made.build())
+    store = MemoryBlobStore()
+    told = await ingest(Drive(image, tmp_path), store)
+    assert _ended(told) == ("finished", "Completed")
+    assert told.last["tally"]["done"][0] == 2
+    for number in (40, 41):
+        assert await _content(store, f"drive/{directories[number]}/a.txt") == b"content"

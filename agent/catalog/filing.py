@@ -49,7 +49,7 @@ class Filing(Books):
             row, job = await jobs.load(turn.connection, spec.name)
             refuse_late(job, JobEvent.UPDATE_DRIVES)
             await jobs.replace_spec(turn.connection, row.id, spec, papers, turn.box, turn.now)
-            job = await job_event(turn, spec.name, JobEvent.UPDATE_DRIVES, _serials(spec), **_anew(turn))
+            job = await job_event(turn, spec.name, JobEvent.UPDATE_DRIVES, _serials(spec), **_anew(turn, job))
             return await _ship(turn, spec.name, by_hand=False) if ship else job
 
     async def update_job(self, name: JobName, changes: JobChanges, *, who: str, note: str = "") -> Job:
@@ -60,7 +60,7 @@ class Filing(Books):
         async with self._turn(who) as turn:
             row, job = await jobs.load(turn.connection, name)
             if job.state is JobState.CREATING:
-                await jobs.change(turn.connection, row.id, updated=turn.now, **_anew(turn))
+                await jobs.change(turn.connection, row.id, updated=turn.now, **_anew(turn, job))
                 await turn.note("job.update", name, None, "its two weeks begin anew")
             await _change_papers(turn, job, changes)
             await _change_options(turn, job, changes)
@@ -164,6 +164,7 @@ def _serials(spec: JobSpec) -> str:
     return f"drives {', '.join(one.serial.shown for one in spec.drives)}"
 
 
-def _anew(turn: Turn) -> dict[str, Any]:
-    """The time of a job in Creating begins anew."""
-    return {"due": due_on_entering(JobState.CREATING, turn.now, None, awaits=True)}
+def _anew(turn: Turn, job: Job) -> dict[str, Any]:
+    """The time of a job in Creating begins anew, unless operators said that it is kept longer."""
+    due = due_on_entering(JobState.CREATING, turn.now, None, awaits=True)
+    return {"due": max(due, job.due) if due is not None and job.due is not None else due}

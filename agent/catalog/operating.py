@@ -118,16 +118,19 @@ class Operating(Books):
     async def extend_job(self, name: JobName, *, who: str, days: int = 14, note: str = "") -> Job:
         """Wait ``days`` (1 to 365) from now on for its drives, or in Creating for its shipping.
 
-        Raises MalformedInput for another number of days.
+        Raises MalformedInput for another number of days, and for one that ends before what it waits anyway.
         """
         if not 1 <= days <= MAX_EXTENSION_DAYS:
             raise MalformedInput(f"waiting can be extended by 1 to {MAX_EXTENSION_DAYS} days, not by {days}")
         async with self._turn(who) as turn:
-            _, job = await jobs.load(turn.connection, name)
+            row, job = await jobs.load(turn.connection, name)
             refuse_late(job, JobEvent.EXTEND)
             if not _waits(job):
                 raise MoveRefused(f"job {name} is in {job.state} and waits for no drive")
             due = turn.now + timedelta(days=days)
+            # Who was told that nothing came, and waits anew, need not wait as long as for an answer.
+            if row.told is None and job.due is not None and due < job.due:
+                raise MalformedInput(f"job {name} waits until {job.due:%Y-%m-%d} anyway: {days} are less")
             why = f"until {due:%Y-%m-%d}; {note}" if note else f"until {due:%Y-%m-%d}"
             return await job_event(turn, name, JobEvent.EXTEND, why, due=due, told=None)
 

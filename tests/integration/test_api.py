@@ -408,7 +408,7 @@ def test_operators_verbs_walk_a_job_that_nobody_copies(server: Server) -> None:
         assert answer.status == 200, answer.body
         return answer.body["properties"]
 
-    assert act("/extendWaiting", {"days": 3, "note": "the carrier is slow"})["state"] == "Shipping"
+    assert act("/extendWaiting", {"days": 30, "note": "the carrier is slow"})["state"] == "Shipping"
     assert (
         act("/drives/S-walked/markNeverReceived", token=technician)["driveList"][0]["state"]
         == "NeverReceived"

@@ -13,6 +13,7 @@ from agent.catalog import Catalog
 from agent.errors import JobNotFound, MalformedInput, MoveRefused
 from agent.model.codes import LogLevel
 from agent.model.job import Job, JobChanges
+from agent.model.papers import NO_PAPERS
 from agent.model.states import DriveEvent, DriveState, JobState
 from tests.unit.catalog_cases import (
     WHO,
@@ -150,6 +151,58 @@ async def test_a_draft_is_kept_longer_when_operators_say_so(catalog: Catalog, cl
     clock.pass_days(2)
     await catalog.look_at_clocks()
     assert await is_gone(catalog)
+
+
+@pytest.mark.parametrize("ship", [False, True])
+async def test_nobody_shortens_the_time_that_a_job_waits_by_extending_it(
+    catalog: Catalog, clock: Ticking, ship: bool
+) -> None:
+    before = await catalog.create_job(spec("ship-1", "A"), ship=ship, who=WHO)
+    with pytest.raises(MalformedInput, match="job ship-1 waits until 2024-02-17 anyway: 1 are less"):
+        await catalog.extend_job(name(), who=WHO, days=1)
+    assert (await catalog.job(name())).due == before.due
+    clock.pass_days(10)
+    await catalog.extend_job(name(), who=WHO, days=5)
+
+
+async def test_operators_who_were_told_may_wait_for_less_than_an_answer(
+    catalog: Catalog, clock: Ticking
+) -> None:
+    await catalog.create_job(spec("ship-1", "A"), ship=True, who=WHO)
+    await after(catalog, clock, 15)
+    await catalog.extend_job(name(), who=WHO, days=2)
+    await after(catalog, clock, 3)
+    assert await notices(catalog) == ["late", "late"]
+
+
+async def test_an_update_does_not_shorten_what_operators_extended(catalog: Catalog, clock: Ticking) -> None:
+    await catalog.create_job(spec("ship-1", "A"), ship=False, who=WHO)
+    await catalog.extend_job(name(), who=WHO, days=60)
+    clock.pass_days(1)
+    await catalog.update_job(name(), JobChanges(tags={"a": "b"}), who=WHO)
+    await catalog.replace_job(spec("ship-1", "A"), who=WHO, papers=NO_PAPERS)
+    assert (await after(catalog, clock, 50)).state is JobState.CREATING
+    await catalog.update_job(name(), JobChanges(), who=WHO)
+    assert (await after(catalog, clock, 13)).state is JobState.CREATING
+
+
+async def test_nobody_extends_or_shortens_the_90_days_of_a_job_that_has_ended(
+    catalog: Catalog, clock: Ticking
+) -> None:
+    await catalog.create_job(spec("ship-1", "A"), ship=True, who=WHO)
+    ended = await walk(catalog, "ship-1", "A", ARRIVE, BEGIN, CLEANLY, SHIP_BACK)
+    clock.pass_days(1)
+    for change in (
+        catalog.extend_job(name(), who=WHO, days=1),
+        catalog.update_job(name(), JobChanges(tags={"a": "b"}), who=WHO),
+        catalog.cancel_job(name(), WHO),
+        catalog.ship_job(name(), WHO),
+        catalog.fault_job(name(), who=WHO, note="no"),
+        catalog.ship_back_drive(name(), serial("A"), who=WHO),
+    ):
+        with pytest.raises(MoveRefused):
+            await change
+    assert (await catalog.job(name())).due == ended.due
 
 
 async def test_a_job_that_waits_for_no_drive_is_not_extended(catalog: Catalog) -> None:

@@ -25,7 +25,9 @@ def log() -> None:
 @log.command()
 @click.argument("source", metavar="FILE|JOB")
 @click.option("--drive", "serial", metavar="SERIAL", help="Which drive of the job; needed if it has several.")
-@click.option("--verbose", is_flag=True, help="The job's verbose log instead of its error log.")
+@click.option(
+    "--verbose", is_flag=True, help="The job's verbose log, and a line for each file, also where all is well."
+)
 @json_option
 @pass_context
 def show(context: Context, source: str, serial: str | None, verbose: bool, as_json: bool) -> None:
@@ -33,25 +35,20 @@ def show(context: Context, source: str, serial: str | None, verbose: bool, as_js
 
     FILE is a log of any generation (- is standard input); JOB takes the log that this station keeps.
     """
+    lines: list[str] = []
+    tell = lines.append if as_json else click.echo
+    broken: MalformedInput | None = None
     with _open(context, source, serial, verbose) as file:
-        lines, broken = _told(file)
+        try:
+            for line in sentences(read_log(file), is_each_told=verbose):
+                tell(line)
+        except MalformedInput as error:
+            broken = error
+            tell(f"{QUESTION} No: the log is damaged or ends too early; fetch it again.")
     if as_json:
         print_json({"sentences": lines, "mayErase": lines[-1].startswith(f"{QUESTION} Yes")})
-    else:
-        click.echo("\n".join(lines))
     if broken is not None:
         raise broken
-
-
-def _told(file: BinaryIO) -> tuple[list[str], MalformedInput | None]:
-    """The sentences; of a log that ends too early or is damaged, those up to there, and why."""
-    lines: list[str] = []
-    try:
-        for line in sentences(read_log(file)):
-            lines.append(line)
-    except MalformedInput as error:
-        return [*lines, f"{QUESTION} No: the log is damaged or ends too early; fetch it again."], error
-    return lines, None
 
 
 def _open(

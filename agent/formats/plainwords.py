@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from agent.errors import DriveError, catalogue
 from agent.formats import carry
 from agent.formats.log_values import LogEntry, LogSummary
 from agent.formats.records import BlobRecord, ChunkRecord, SideFileRecord
 from agent.model.codes import BlobStatus, ChunkStatus, DispositionStatus, DriveStatus, SideFileStatus
+from agent.model.verification import Verdict
 
 MAX_RANGES_TOLD = 8
 QUESTION = "May I erase my source?"
@@ -53,14 +55,21 @@ _SIDE: dict[SideFileStatus, str] = {
     SideFileStatus.FAILED: "for a reason the log does not tell",
     SideFileStatus.CANCELLED: "an earlier failure stopped it",
 }
+_MEANING = {
+    str(error.status): (error.__doc__ or "").partition("\n")[0].rstrip(".")
+    for error in reversed(catalogue())
+    if issubclass(error, DriveError) and error is not DriveError
+}
+"""Statuses of drives that ended by an error of their own, as its documentation says what it is."""
 _WITH_ERRORS = frozenset({str(DriveStatus.COMPLETED_WITH_ERRORS), "Failed"})
 _LOST = frozenset(ChunkStatus) - {ChunkStatus.COMPLETED, ChunkStatus.COMMITTED, ChunkStatus.CANCELLED}
 
 
-def sentences(entries: Iterable[LogEntry | LogSummary]) -> Iterator[str]:
+def sentences(entries: Iterable[LogEntry | LogSummary], *, is_each_told: bool = False) -> Iterator[str]:
     """One line for each thing that happened, and last whether the source may be erased.
 
     Takes what ``read_log`` gives. Without a summary, as from a log that was cut off, the answer is no.
+    With ``is_each_told`` what arrived as it should has its line, too: a verbose log lists it.
     """
     failed = skipped = renamed = unverified = 0
     summary: LogSummary | None = None
@@ -72,15 +81,27 @@ def sentences(entries: Iterable[LogEntry | LogSummary]) -> Iterator[str]:
         skipped += entry.is_skipped
         renamed += entry.is_renamed
         unverified += entry.is_unverified
-        yield from _entry(entry)
+        lines = list(_entry(entry))
+        yield from lines or ([_arrived(entry)] if is_each_told else ())
     if summary is not None:
         yield _drive(summary)
     yield _verdict(summary, failed, skipped, renamed, unverified)
 
 
+def _arrived(entry: LogEntry) -> str:
+    verified = entry.record.verified if entry.record is not None else None
+    how = ""
+    if verified is not None and verified.verdict is Verdict.MATCH:
+        how = f", verified by {verified.depth}"
+    return f"Blob {_shown(entry.target)}{_origin(entry)} arrived{how}."
+
+
+def _origin(entry: LogEntry) -> str:
+    return f" (from {_shown(entry.source)})" if entry.source else ""
+
+
 def _entry(entry: LogEntry) -> Iterator[str]:
-    name = _shown(entry.target)
-    origin = f" (from {_shown(entry.source)})" if entry.source else ""
+    name, origin = _shown(entry.target), _origin(entry)
     if entry.is_skipped and entry.message:
         yield f"Blob {name}{origin} was not imported: {_one_line(entry.message)}."
     elif entry.is_skipped:
@@ -160,7 +181,9 @@ def _runs(chunks: tuple[ChunkRecord, ...]) -> Iterator[tuple[int, int, ChunkStat
 def _drive(summary: LogSummary) -> str:
     drive = _shown(summary.drive_id) if summary.drive_id else "of this log"
     counted = "" if summary.total is None else f", {summary.total} files, {summary.errored or 0} with errors"
-    return f"Drive {drive} ended as {summary.status or 'the log does not say'}{counted}."
+    meaning = _MEANING.get(summary.status or "", "")
+    why = f": {meaning[0].lower()}{meaning[1:]}" if meaning else ""
+    return f"Drive {drive} ended as {summary.status or 'the log does not say'}{counted}{why}."
 
 
 def _verdict(summary: LogSummary | None, failed: int, skipped: int, renamed: int, unverified: int) -> str:
@@ -171,10 +194,8 @@ def _verdict(summary: LogSummary | None, failed: int, skipped: int, renamed: int
     if summary.status not in {*ended, "Succeeded", "Failed"}:
         return question + f"No: the drive was not imported ({_shown(summary.status)})."
     if failed or skipped:
-        return (
-            question
-            + f"No: {failed} failed and {skipped} skipped; the source may hold the only copy of them."
-        )
+        missing = [f"{count} {what}" for count, what in ((failed, "failed"), (skipped, "skipped")) if count]
+        return question + f"No: {' and '.join(missing)}; the source may hold the only copy of them."
     if summary.errored or (summary.status in _WITH_ERRORS and not _only_renames(summary)):
         return question + "No: the drive had errors that this log does not list."
     if unverified:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from agent.formats.plainwords import sentences
 from agent.formats.records import BlobRecord
 from agent.model.codes import BlobStatus, ChunkStatus, Disposition, DispositionStatus, DriveStatus
 from agent.model.identity import SerialNumber
+from agent.model.verification import Depth, Verdict, Verified
 
 LOGS = Path(__file__).parents[1] / "data/log"
 
@@ -167,8 +169,12 @@ def test_memory_does_not_grow_with_the_number_of_entries() -> None:
         ("error-file-not-found.xml", "the drive does not hold it", "No: 1 failed"),
         ("error-metadata-corrupted.xml", "The metadata of blob", "No: 1 failed"),
         ("error-export-properties-failed.xml", "The properties of blob", "No: 1 failed"),
-        ("error-drive-level-manifest-corrupted.xml", "ManifestCorrupted", "No: the drive was not imported"),
-        ("verbose-renamed-and-skipped.xml", "was left as it was", "No: 0 failed and 1 skipped"),
+        (
+            "error-drive-level-manifest-corrupted.xml",
+            "ManifestCorrupted: the manifest's bytes do not match the job's manifestHash.",
+            "No: the drive was not imported",
+        ),
+        ("verbose-renamed-and-skipped.xml", "was left as it was", "No: 1 skipped;"),
         ("databox-disk-2018-10-01-error.xml", "under a new name", "Only after you noted the new names"),
         ("databox-2021-08-01-copylog.fragment.txt", "under a new name", "Only after you noted the new names"),
         ("databox-2021-08-01-verbose.fragment.txt", "the log does not say", "No: the log does not say"),
@@ -178,6 +184,25 @@ def test_plain_words_say_what_happened_and_answer_the_question(name: str, says: 
     lines = told(sample(name)).splitlines()
     assert any(says in line for line in lines)
     assert lines[-1].startswith(f"May I erase my source? {answer}")
+
+
+def test_each_file_of_a_verbose_log_has_its_line_when_that_is_asked_for() -> None:
+    entries = list(read_log(io.BytesIO(sample("verbose-renamed-and-skipped.xml"))))
+    names = [f'"{entry.target}"' for entry in entries if isinstance(entry, LogEntry)]
+    lines = list(sentences(entries, is_each_told=True))
+    assert len(names) >= 2
+    assert all(any(line.startswith(f"Blob {name}") for line in lines) for name in names)
+    assert lines[-1] == list(sentences(entries))[-1]
+
+
+def test_how_a_file_was_verified_is_told_only_where_it_was() -> None:
+    verified = Verified(Depth.READBACK, Verdict.MATCH)
+    record = BlobRecord(BlobStatus.COMPLETED, "box/a", "\\a", 3, verified=verified)
+    entry = LogEntry("box/a", "Completed", "\\a", record=record)
+    bare = replace(entry, record=replace(record, verified=None))
+    first, second, _ = sentences([entry, bare], is_each_told=True)
+    assert first == 'Blob "box/a" (from "\\a") arrived, verified by readback.'
+    assert second == 'Blob "box/a" (from "\\a") arrived.'
 
 
 def test_renamed_blobs_alone_ask_for_a_note_of_the_names() -> None:

@@ -90,13 +90,20 @@ class Operating(Books):
             return await follow(turn, job)
 
     async def fault_job(self, name: JobName, *, who: str, note: str) -> Job:
-        """No drive of it begins before ``resolve_job``; those under way go on."""
+        """No drive of it begins before ``resolve_job``; those under way go on. Nothing for one that is so.
+
+        One that is Faulted for its drives stays so when these are resolved.
+        """
         why = needs_note(note, "a fault")
         async with self._turn(who) as turn:
-            _, job = await jobs.load(turn.connection, name)
-            if job.state is JobState.FAULTED:
+            row, job = await jobs.load(turn.connection, name)
+            if job.fault_note is not None:
                 return job
-            await job_event(turn, name, JobEvent.FAULT, why, fault_note=why)
+            if job.state is JobState.FAULTED:
+                await turn.note("job.fault", name, None, why, was=job.state.value, now=job.state.value)
+                await jobs.change(turn.connection, row.id, updated=turn.now, fault_note=why)
+            else:
+                await job_event(turn, name, JobEvent.FAULT, why, fault_note=why)
             await turn.notice(Notice.FAULTED, name, None, why)
             return (await jobs.load(turn.connection, name))[1]
 

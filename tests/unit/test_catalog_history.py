@@ -16,6 +16,7 @@ from agent.catalog.chain import link
 from agent.errors import MalformedInput
 from agent.model.states import DriveEvent
 from tests.unit.catalog_cases import WHO, name, opened, opened_at_once, serial, spec, walk
+from tests.unit.test_catalog_migrations import HELD, made_by
 
 LAST = 8
 Tamper = Callable[[sqlite3.Connection], object]
@@ -150,6 +151,42 @@ async def test_what_follows_on_a_broken_history_does_not_mend_it(
     after = (await catalog.verify_history()).broken
     assert before is not None
     assert after is not None
+
+
+async def test_nobody_without_the_key_ends_a_history_as_a_migration_does_a_second_time(
+    tmp_path: Path,
+) -> None:
+    await asyncio.to_thread(_migrated, tmp_path)
+    async with opened(tmp_path) as catalog:
+        await walk(catalog, "ship-1", "WD01", DriveEvent.FAULT)
+        check = await catalog.verify_history()
+        assert (check.broken, check.chained_later) == (None, 1)
+        last = check.head.event_id
+    await asyncio.to_thread(tampered, tmp_path, lambda connection: _chained_anew(connection, last))
+    async with opened(tmp_path) as catalog:
+        said = f"event {last + 1} says that the history was chained a second time"
+        assert (await catalog.verify_history()).broken == said
+        await catalog.record_event("drive.smart", who=WHO)
+        assert (await catalog.verify_history()).broken == said
+
+
+def _migrated(folder: Path) -> None:
+    connection = sqlite3.connect(made_by("0004", folder))
+    connection.executescript(HELD["0004"])
+    connection.close()
+
+
+def _chained_anew(connection: sqlite3.Connection, last: int) -> None:
+    """The last event is another one, and the end is unsigned, as that of a migration may be."""
+    forged(connection, last, who="nobody")
+    connection.execute(
+        f"INSERT INTO event SELECT {last + 1}, at, 'migration', NULL, NULL, 'history.chained', '', '', "
+        f"(SELECT hash FROM event WHERE id = {last}), '', NULL, NULL FROM event WHERE id = {last}"
+    )
+    forged(connection, last + 1, who="migration")
+    query = f"SELECT hash FROM event WHERE id = {last + 1}"
+    (digest,) = connection.execute(query).fetchone()
+    connection.execute("UPDATE history_head SET event_id = ?, hash = ?, signature = NULL", [last + 1, digest])
 
 
 async def test_history_is_checked_by_anybody_with_the_words_of_its_description(

@@ -150,6 +150,20 @@ async def test_a_job_that_is_faulted_for_a_drive_is_resolved_by_the_drive(catalo
         await catalog.delete_job(name(), who=WHO)
 
 
+async def test_a_job_that_is_faulted_for_a_drive_is_held_by_operators_too(catalog: Catalog) -> None:
+    await walk(catalog, "ship-1", "A", ARRIVE, BEGIN, FAULT)
+    await walk(catalog, "ship-1", "B", ARRIVE)
+    for why in ("a court order", "again"):
+        held = await catalog.fault_job(name(), who=WHO, note=why)
+        assert (held.state, held.fault_note) == (JobState.FAULTED, "a court order")
+    assert (await catalog.resolve_drive(name(), A, who=WHO, note="x")).state is JobState.FAULTED
+    with pytest.raises(MoveRefused, match="no drive of it may begin"):
+        await walk(catalog, "ship-1", "B", BEGIN)
+    faults = [event.detail for event in await catalog.history(name()) if event.what == "job.fault"]
+    assert faults == ["", "a court order"]
+    assert (await catalog.resolve_job(name(), who=WHO, note="lifted")).state is JobState.TRANSFERRING
+
+
 async def test_a_drive_that_cannot_be_mended_is_ended_without_a_copy(catalog: Catalog) -> None:
     await walk(catalog, "ship-1", "A", ARRIVE, BEGIN, FAULT)
     given_up = await catalog.resolve_drive(name(), A, who=WHO, note="heads crashed", give_up=True)

@@ -7,6 +7,7 @@ which it is checked before it is put back. Catalogs on a server are backed up by
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import sqlite3
@@ -31,6 +32,8 @@ from agent.catalog.trouble import told
 from agent.errors import BackupUnfit, MalformedInput, StateUnusable
 
 SHOWN_PROBLEMS = 1
+_ONE_NAME_A_FILE = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What disks say that have no hard links, such as the vfat and exFAT of sticks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ async def back_up(path: Path, key_file: Path, to: Path) -> Backup:
             found = await _looked_at(copy, key_file)
             _settle(copy)
             with told(str(to)):
-                os.link(copy, to)
+                _name(copy, to)
                 flush_folder(to.parent)
     return found
 
@@ -85,6 +88,7 @@ async def restore(
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         held = occupy(path, 0, alone=True)
     try:
+        _check_room(path.parent, backup)
         with _workplace(path.parent, path.name) as copy:
             try:
                 found = await _made_ready(copy, key_file, backup, author, key_of_backup)
@@ -102,13 +106,13 @@ async def _made_ready(
 ) -> Backup:
     await asyncio.to_thread(_copy, backup, copy)
     key = key_of_backup or key_file
-    _check_file(copy, key)
+    mark = _check_file(copy, key)
     found = await _looked_at(copy, key)
     if found.check.broken is not None:
         raise StateUnusable(f"the history is broken: {found.check.broken}")
     async with open_database(copy, key, BUSY_TIMEOUT_S) as (database, box), database.write() as connection:
         current = KeyBox.from_file(key_file)
-        if current.mark != box.mark:
+        if current.mark != mark:
             await reseal(connection, box, current)
         await author.tell(
             connection, current, "catalog.restored", f"backup {backup}, head {found.check.head}"
@@ -135,6 +139,27 @@ def _workplace(folder: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(made, ignore_errors=True)
 
 
+def _check_room(folder: Path, backup: Path) -> None:
+    """For its copy, and for what is written while that is brought up to date."""
+    with told(str(folder)):
+        needed = 2 * backup.stat().st_size if backup.is_file() else 0
+        found = os.statvfs(folder)
+        free = found.f_bavail * found.f_frsize
+    if free < needed:
+        raise StateUnusable(f"{folder} has {free} bytes left, and {needed} are needed to restore {backup}")
+
+
+def _name(copy: Path, to: Path) -> None:
+    """Never over a file that came meanwhile."""
+    try:
+        os.link(copy, to)
+    except OSError as error:
+        if error.errno not in _ONE_NAME_A_FILE:
+            raise
+        os.close(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        os.replace(copy, to)
+
+
 def _copy(path: Path, to: Path) -> None:
     with told(str(path)):
         if not path.is_file():
@@ -148,8 +173,11 @@ def _copy(path: Path, to: Path) -> None:
             source.backup(target)
 
 
-def _check_file(copy: Path, key_file: Path) -> None:
-    """Raises StateUnusable for what is no sound catalog of this key."""
+def _check_file(copy: Path, key_file: Path) -> str | None:
+    """The mark of the key that it needs, if it has one.
+
+    Raises StateUnusable for what is no sound catalog of this key.
+    """
     with told(str(copy)), closing(sqlite3.connect(copy)) as connection:
         for pragma in ("integrity_check", "foreign_key_check"):
             said = connection.execute(f"PRAGMA {pragma}").fetchmany(SHOWN_PROBLEMS)
@@ -164,15 +192,16 @@ def _check_file(copy: Path, key_file: Path) -> None:
         mark = None
         if "key_mark" in tables:
             mark = connection.execute("SELECT mark FROM key_mark").fetchone()
-    _check_key(key_file, None if mark is None else str(mark[0]))
+    return _checked(key_file, None if mark is None else str(mark[0]))
 
 
-def _check_key(key_file: Path, mark: str | None) -> None:
+def _checked(key_file: Path, mark: str | None) -> str | None:
     needed = f", and key {mark[:ID_DIGITS]} is needed" if mark is not None else ""
     if not key_file.exists():
         raise StateUnusable(f"key file {key_file} is missing{needed}")
     if fitting(key_file, mark) is None:
         raise StateUnusable(f"key file {key_file} holds key {KeyBox.from_file(key_file).key_id}{needed}")
+    return mark
 
 
 async def _looked_at(copy: Path, key_file: Path) -> Backup:

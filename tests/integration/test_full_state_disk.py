@@ -8,13 +8,17 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from agent.blobs.memory import MemoryBlobStore
 from agent.blobs.store import Body, Replace
-from agent.errors import StoreUnreachable
+from agent.catalog import open_catalog
+from agent.catalog.backup import back_up, restore
+from agent.catalog.rotation import Author, rotate
+from agent.errors import StateUnusable, StoreUnreachable
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.identity import ContainerName
 from agent.transfer import room_watch
@@ -22,6 +26,7 @@ from agent.transfer.orders import UploadOrder
 from agent.transfer.room import Room
 from tests.kit import images
 from tests.kit.transfer import Drive, Told, ingest
+from tests.unit.catalog_cases import WHO, name, serial, spec
 
 MIB = 1 << 20
 FILES = sum(not path.startswith("System Volume") for path in images.hashes("demo"))
@@ -200,3 +205,26 @@ async def test_a_disk_that_runs_low_pauses_the_drive_while_its_place_can_still_b
     again = await ingest(drive, store)
     _is_whole(again)
     assert again.named("progress")[0]["tally"]["done"][0] == done
+
+
+async def test_on_a_full_disk_no_backup_is_made_and_none_is_called_unfit(disk: Disk, tmp_path: Path) -> None:
+    path, key = disk.folder / "catalog.sqlite", disk.folder / "catalog.key"
+    async with open_catalog(path, key) as catalog:
+        await catalog.create_job(spec("ship-1", "A"), ship=True, who=WHO)
+    author = Author(WHO, "the bench", datetime(2024, 3, 1, tzinfo=UTC))
+    await back_up(path, key, tmp_path / "copy")
+    disk.leave((tmp_path / "copy").stat().st_size)
+    with pytest.raises(StateUnusable, match=r"has \d+ bytes left, and \d+ are needed to restore"):
+        await restore(path, key, tmp_path / "copy", author)
+    with pytest.raises(StateUnusable, match="cannot grow, the disk is full"):
+        await back_up(path, key, disk.folder / "copy")
+    disk.leave(0)
+    with pytest.raises(StateUnusable, match=r"cannot grow, the disk is full|the disk reports"):
+        await rotate(path, key, author)
+    assert not [one for one in disk.folder.iterdir() if one.name.startswith((".", "copy"))]
+    disk.empty()
+    await rotate(path, key, author)
+    async with open_catalog(path, key) as catalog:
+        assert await catalog.credential(name(), serial("A")) is not None
+        assert (await catalog.verify_history()).broken is None
+    assert not (disk.folder / "catalog.key.next").exists()

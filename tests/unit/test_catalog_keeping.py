@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import signal
@@ -23,11 +24,13 @@ from agent.catalog import Catalog
 from agent.catalog import open_catalog as opened_at
 from agent.catalog.backup import Restored, back_up, restore
 from agent.catalog.keybox import KeyBox
+from agent.catalog.migrate import REVISIONS
 from agent.catalog.rotation import Author, Rotation, rotate
 from agent.errors import BackupUnfit, CatalogBusy, IngestError, MalformedInput, StateUnusable
 from agent.model.keys import Password, RecoveryPassword, StartupKey
 from agent.model.secrets import Secret
 from tests.unit.catalog_cases import KEY, WHO, name, opened, opened_at_once, serial, spec
+from tests.unit.test_catalog_migrations import HELD, made_by
 
 PLANTED: list[RecoveryPassword | Password | StartupKey] = [
     RecoveryPassword.parse(KEY),
@@ -387,6 +390,76 @@ def test_what_is_no_sound_backup_is_refused_and_nothing_is_changed(
     assert "\n" not in caught.value.detail
     assert path.read_bytes() == before
     assert set(_names(tmp_path)) <= {"catalog.key", "catalog.sqlite", "copy"}
+
+
+@pytest.mark.parametrize("version", REVISIONS)
+def test_a_backup_of_any_older_version_is_restored_as_one_of_today(tmp_path: Path, version: str) -> None:
+    (tmp_path / "then").mkdir()
+    then = made_by(version, tmp_path / "then")
+    connection = sqlite3.connect(then)
+    connection.executescript(HELD[version])
+    connection.close()
+    path = asyncio.run(_filled(tmp_path))
+    then.rename(tmp_path / "copy")
+    before = (tmp_path / "copy").read_bytes()
+    done = _restored(tmp_path)
+    assert (done.backup.jobs, done.backup.drives, done.backup.check.broken) == (1, 1, None)
+    assert (tmp_path / "copy").read_bytes() == before
+    assert _rows(path, "SELECT version_num FROM alembic_version") == [(REVISIONS[-1],)]
+
+    async def look() -> None:
+        async with opened(tmp_path) as catalog:
+            assert (await catalog.job(name())).drive(serial("WD 01")).percent_complete == 40
+            check = await catalog.verify_history()
+            assert (check.broken, check.events) == (None, done.backup.check.events + 1)
+
+    asyncio.run(look())
+
+
+def test_a_backup_without_a_mark_is_not_restored_with_a_key_that_opens_nothing(tmp_path: Path) -> None:
+    path = asyncio.run(_filled(tmp_path))
+    connection = sqlite3.connect(made_by("0004", _made(tmp_path / "then")))
+    connection.executescript(HELD["0004"])
+    connection.execute("UPDATE drive SET sealed_key = ?", [_sealed(path)[0]])
+    connection.commit()
+    connection.close()
+    (tmp_path / "then" / "catalog.sqlite").rename(tmp_path / "copy")
+    before = path.read_bytes()
+    with pytest.raises(BackupUnfit, match="none of the 1 drive keys opens with key"):
+        _restored(tmp_path)
+    assert path.read_bytes() == before
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def test_a_damaged_catalog_is_not_backed_up(tmp_path: Path) -> None:
+    path = asyncio.run(_filled(tmp_path))
+    (page,) = _rows(path, "SELECT rootpage FROM sqlite_master WHERE name = 'drive_by_serial'")
+    data = bytearray(path.read_bytes())
+    data[(page[0] - 1) * 4096 + 8 : page[0] * 4096] = bytes(4088)
+    path.write_bytes(data)
+    with pytest.raises(StateUnusable, match="is damaged"):
+        asyncio.run(back_up(path, tmp_path / "catalog.key", tmp_path / "copy"))
+    assert _names(tmp_path) == ["catalog.key", "catalog.sqlite"]
+
+
+def test_a_backup_onto_a_disk_that_knows_one_name_a_file_is_made_and_replaces_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    path = asyncio.run(_filled(tmp_path))
+    # As vfat and exFAT do, which sticks have.
+    monkeypatch.setattr(os, "link", refuse)
+    made = asyncio.run(back_up(path, tmp_path / "catalog.key", tmp_path / "copy"))
+    with pytest.raises(MalformedInput, match="is there already, and is not replaced"):
+        asyncio.run(back_up(path, tmp_path / "catalog.key", tmp_path / "copy"))
+    monkeypatch.undo()
+    assert _restored(tmp_path).backup == made
 
 
 def test_a_backup_of_before_a_new_key_is_restored_with_the_old_one(tmp_path: Path) -> None:

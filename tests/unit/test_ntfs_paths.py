@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from agent.errors import StateUnusable
+from agent.errors import DriveError, StateUnusable
 from agent.volume.ntfs import ORPHAN
 from agent.volume.ntfs import tree as tree_module
 from agent.volume.ntfs.scratch import MAX_PAGES, PAGE_BYTES, Scratch
@@ -243,3 +243,13 @@ def test_a_scratch_file_that_fails_is_the_stations_trouble_and_named(file: io.By
     scratch = Scratch(file)
     with pytest.raises(StateUnusable, match=said):
         scratch.read(scratch.append(b"rows"), 4)
+
+
+class _Bounded(io.BytesIO):
+    def write(self, data: object) -> int:
+        raise OSError(27, "File too large")
+
+
+def test_a_scratch_file_as_large_as_the_drive_allows_is_the_drives_trouble() -> None:
+    with pytest.raises(DriveError, match="larger scratch file than its size allows"):
+        Scratch(_Bounded()).append(b"rows")

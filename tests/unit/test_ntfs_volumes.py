@@ -10,6 +10,7 @@ from agent.errors import NtfsDamaged, UnreadableSectors
 from agent.volume.block import BytesSource
 from agent.volume.ntfs import ORPHAN, DamagedRecord, Entry, NtfsVolume, StreamKind
 from agent.volume.ntfs import extents as extents_module
+from agent.volume.ntfs import repeats as repeats_module
 from agent.volume.ntfs import table as table_module
 from agent.volume.ntfs.geometry import read_geometry
 from agent.volume.ntfs.scan import scan
@@ -411,6 +412,28 @@ def test_a_file_in_more_pieces_than_memory_should_hold_says_so(monkeypatch: pyte
     (ref,) = entries["pieces",].streams
     assert ref.unsupported == "damaged: the runlists hold more than 3 runs"
     assert ref.size == 16384
+
+
+def test_a_file_of_more_names_and_pieces_than_can_be_told_is_damage_and_its_neighbours_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(repeats_module, "PIECES_A_NAME", 3)
+    monkeypatch.setattr(repeats_module, "MAX_PIECES", 10)
+    volume = MadeVolume()
+    runs = [(60 + 2 * at, 1) for at in range(7)]
+
+    def add(number: int, names: int, pieces: int) -> None:
+        data = mapped(DATA, runs[:pieces], 4096 * pieces) if pieces else resident(DATA, _BODY)
+        volume.add(number, *(file_name(ROOT, f"{number} {name}") for name in range(names)), data)
+
+    for number, names, pieces in ((30, 1, 7), (31, 3, 4), (32, 3, 6), (33, 3, 0), (34, 3, 6)):
+        add(number, names, pieces)
+    entries, damaged = _scan(volume)
+    (damage,) = damaged
+    assert damage.why == ("MFT record 32: 1 streams in 6 pieces under 3 names are more than can be told")
+    assert damage.names == ("32 0", "32 1", "32 2")
+    # What a file with few pieces does not use of its names' share is left for others.
+    assert sorted({each.record for each in _users(entries).values()}) == [30, 31, 33, 34]
 
 
 def test_a_table_with_a_hole_is_refused() -> None:

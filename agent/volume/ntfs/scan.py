@@ -23,6 +23,7 @@ from agent.volume.ntfs.ordinary import Ordinary, read_ordinary
 from agent.volume.ntfs.record import DIRECTORY, IN_USE, Record, parse_record
 from agent.volume.ntfs.register import NotSeen, Register
 from agent.volume.ntfs.reparse import MAX_REPARSE_BYTES, parse_reparse
+from agent.volume.ntfs.repeats import Repeats
 from agent.volume.ntfs.scratch import Scratch
 from agent.volume.ntfs.spill import Nameless, Spill
 from agent.volume.ntfs.table import Chunk, MasterFileTable
@@ -61,6 +62,7 @@ class _Pass:
         self._continuations = Continuations(table, self._register, scratch)
         self._waiting = WaitingRecords(scratch, self._size)
         self._spill = Spill(scratch)
+        self._repeats = Repeats(table.geometry.volume_bytes)
 
     def run(self) -> Iterator[Entry | DamagedRecord]:
         bitmap = self._table.in_use_map()
@@ -156,6 +158,7 @@ class _Pass:
             names = _links(record, facts)
             is_system = record.number < FIRST_USER_RECORD and record.number != ROOT_RECORD
             found = make_entry(self._table, record, facts, [((), is_system)] if names else [])
+            self._repeats.take(record.number, len(names), found[0].streams if found else ())
         except NotSeen:
             self._waiting.add(raw)
             return

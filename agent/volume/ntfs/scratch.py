@@ -6,10 +6,11 @@ is the caller's: unlinked, so that it ends with the process, and on an encrypted
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import BinaryIO, TypeVar
 
-from agent.errors import StateUnusable
+from agent.errors import DriveError, StateUnusable
 
 PAGE_BYTES = 16 * 1024
 MAX_PAGES = 256
@@ -21,8 +22,8 @@ _Result = TypeVar("_Result")
 class Scratch:
     """Bytes are appended, and read back by the place that ``append`` gave.
 
-    Everything raises StateUnusable when the file cannot be written or read: that is this station's
-    trouble, never the drive's.
+    Everything raises StateUnusable when the file cannot be written or read, which is this station's
+    trouble, and DriveError when it is as large as it may become: no sound drive needs as much.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -86,5 +87,7 @@ def _attempt(what: str, action: Callable[[], _Result]) -> _Result:
     try:
         return action()
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise DriveError("to list the volume takes a larger scratch file than its size allows") from error
         why = error.strerror or str(error)
         raise StateUnusable(f"the scratch file of the scan cannot be {what}: {why}") from error

@@ -147,6 +147,32 @@ def endless_names() -> bytes:
     return to.finish()
 
 
+def names_of_pieces() -> bytes:
+    """One file of 700 names and 200,000 pieces, and all of it waits for a directory that comes late."""
+    records, clusters = 1000, 200
+    to = _maker(records + 200, volume_bytes=VOLUME_BYTES)
+    base, where = to.number(), to.number()
+    runs: list[Run] = [(1_000_000, 1), (None, 1)] * (clusters // 2)
+    whole = records * clusters * to.shape.cluster_size
+    head = parts.mapped(parts.DATA, runs, whole, flags=0x8000, allocated=whole)
+    lines = b""
+    for vcn in range(0, records * clusters, clusters):
+        holder = to.number()
+        to.record(holder, [_from_vcn(head, vcn, clusters)], base=reference(base))
+        lines += parts.list_entry(parts.DATA, vcn, reference(holder), 0)
+    for _ in range(100):
+        holder = to.number()
+        names = [parts.file_name(reference(where), f"{holder} {name}") for name in range(7)]
+        to.record(holder, names, base=reference(base))
+        lines += b"".join(parts.list_entry(parts.FILE_NAME, 0, reference(holder), name) for name in range(7))
+    _listed(to, "pieces", lines, number=base)
+    own = parts.list_entry(parts.STANDARD_INFORMATION, 0, reference(where), 0)
+    own += parts.list_entry(parts.FILE_NAME, 0, reference(where), 2)
+    late = to.clusters.mapped(parts.ATTRIBUTE_LIST, own)
+    to.record(where, [parts.information(0), parts.file_name(reference(ROOT), "late"), late], flags=3)
+    return to.finish()
+
+
 def size_of(data: bytes) -> int:
     """How large the drive is: as large as the volume says, and at least what was made of it."""
     sectors = int.from_bytes(data[40:48], "little")
@@ -162,4 +188,5 @@ ATTACKS: dict[str, Callable[[], bytes]] = {
     "attack-endless-streams": endless_streams,
     "attack-one-list-for-all": one_list_for_all,
     "attack-endless-names": endless_names,
+    "attack-names-of-pieces": names_of_pieces,
 }

@@ -170,10 +170,17 @@ def _used(journal: Path) -> int:
 
 def _claims(root: Path, *, but: Path) -> Iterator[int]:
     """What the other drives of the station that are under way have claimed and not yet used."""
-    for need in root.glob("*/*.need"):
-        if need != _need(but):
+    for need in (file for job in _inside(root) for file in _inside(job)):
+        if need.suffix == ".need" and need != _need(but):
             with suppress(OSError, ValueError):
                 yield max(_claimed(need) - _used(need.with_suffix("")), 0)
+
+
+def _inside(folder: Path) -> list[Path]:
+    """Empty for what is no folder, or none any more: those of other jobs come and go."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return list(folder.iterdir())
+    return []
 
 
 def _claimed(need: Path) -> int:

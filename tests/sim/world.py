@@ -146,7 +146,9 @@ def after_a_stranger_the_late_ones_arrive(run: Run) -> dict[BlobName, bytes]:
 def run_drive(sim: SimDrive, world: World, weather: Weather | None = None, **change: Any) -> Run:
     """One life of the uploader and its reader, from their start to their end. ``world`` stays as it is."""
     with tempfile.TemporaryDirectory(prefix="sim-", dir=_FAST) as folder:
-        return _Life(sim, world, weather or Weather(), Path(folder), change).run()
+        job = Path(folder) / "job"
+        job.mkdir()
+        return _Life(sim, world, weather or Weather(), job, change).run()
 
 
 _FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,28 @@ def test_what_is_there_may_be_claimed_and_no_more(tmp_path: Path, disk: dict[str
         "free space there, or lower transfer.keep_free_mib; the drive goes on by itself"
     )
     assert caught.value.side == "station"
+
+
+def test_folders_of_other_jobs_that_come_and_go_do_not_disturb(tmp_path: Path, disk: dict[str, int]) -> None:
+    journal, is_over = _journal(tmp_path), threading.Event()
+
+    def churn() -> None:
+        while not is_over.is_set():
+            for number in range(20):
+                (tmp_path / "journals" / f"other-{number}").mkdir()
+            for number in range(20):
+                (tmp_path / "journals" / f"other-{number}").rmdir()
+
+    others = threading.Thread(target=churn)
+    others.start()
+    try:
+        for _ in range(500):
+            room = Room(journal)
+            room.claim(GIB)
+            room.close()
+    finally:
+        is_over.set()
+        others.join()
 
 
 def test_two_drives_do_not_count_on_the_same_bytes(tmp_path: Path, disk: dict[str, int]) -> None:

@@ -18,6 +18,7 @@ from agent.api.gate import UNIX
 from agent.api.problems import ArmError
 
 HEAD_WITHIN_S = 5.0
+"""Also for what is left of a body that was answered before it had come."""
 MAX_CONNECTIONS = 128
 """Beyond these a request is told to come again; beyond twice as many nobody is listened to."""
 _CREDENTIALS = struct.Struct("3i")
@@ -55,10 +56,15 @@ class Protocol(H11Protocol):
         self._expect_head()
 
     def _expect_head(self) -> None:
-        if self.conn.their_state is not h11.IDLE:
+        if not self._is_awaited():
             self._forget_head()
         elif self._late is None and not self.transport.is_closing():
             self._late = self.loop.call_later(HEAD_WITHIN_S, self._hang_up)
+
+    def _is_awaited(self) -> bool:
+        """The next thing is the client's to say, and nobody else looks at the time."""
+        is_rest = self.conn.their_state is h11.SEND_BODY and self.conn.our_state is h11.DONE
+        return is_rest or self.conn.their_state is h11.IDLE
 
     def _forget_head(self) -> None:
         if self._late is not None:
@@ -67,7 +73,7 @@ class Protocol(H11Protocol):
 
     def _hang_up(self) -> None:
         self._late = None
-        if self.conn.their_state is h11.IDLE:
+        if self._is_awaited():
             self.transport.close()
 
     def send_400_response(self, msg: str) -> None:

@@ -7,7 +7,7 @@ import os
 import socket
 import ssl
 import stat
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
@@ -33,6 +33,8 @@ BACKLOG = 128
 MAX_HEAD_BYTES = 64 * 1024
 KEEP_ALIVE_S = 30
 END_WITHIN_S = 5
+DEAF_AFTER_S = 30.0
+"""Who takes nothing of an answer for so long over a network is hung up on, by the kernel."""
 
 
 @asynccontextmanager
@@ -42,12 +44,9 @@ async def serving(
     """As long as the block runs; gives the places where. Raises ConfigInvalid when one cannot be had."""
     feed = Feed(catalog, log)
     gate = Gate(tokens, settings.socket_role, catalog, log, Failures())
-    servers: list[_Server] = []
-    app = Envelope(
-        Api(catalog, settings, feed).app(), gate, log, is_full=lambda: _connections(servers) > MAX_CONNECTIONS
-    )
+    api = Api(catalog, settings, feed).app()
     with _bound(settings, log) as bound:
-        servers += [_server(app, one, log) for one in bound]
+        servers = [_server(api, gate, one, log) for one in bound]
         work = [
             asyncio.create_task(_supervised(server, listening, log))
             for server, (listening, _) in zip(servers, bound, strict=True)
@@ -67,10 +66,6 @@ async def serving(
             for task in watching:
                 task.cancel()
             await asyncio.wait([*work, *watching])
-
-
-def _connections(servers: Sequence[uvicorn.Server]) -> int:
-    return sum(len(server.server_state.connections) for server in servers)
 
 
 class _Server(uvicorn.Server):
@@ -113,10 +108,16 @@ async def _supervised(server: _Server, listening: socket.socket, log: Log) -> No
         log.error("api.ended", error=type(error).__name__)
 
 
-def _server(app: ASGIApp, bound: _Bound, log: Log) -> _Server:
+def _server(api: ASGIApp, gate: Gate, bound: _Bound, log: Log) -> _Server:
+    """Each place has its own crowd: that of the network keeps nobody from the socket."""
     listening, context = bound
-    config = _config(app)
-    return _Server(config) if context is None else _TlsServer(config, listening, context, log)
+
+    def is_full() -> bool:
+        return len(server.server_state.connections) > MAX_CONNECTIONS
+
+    config = _config(Envelope(api, gate, log, is_full=is_full))
+    server = _Server(config) if context is None else _TlsServer(config, listening, context, log)
+    return server
 
 
 def _config(app: ASGIApp) -> uvicorn.Config:
@@ -167,6 +168,8 @@ def _tcp(settings: TcpSettings) -> socket.socket:
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Connections have it from here; asyncio itself waits for ever for who does not read.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(DEAF_AFTER_S * 1000))
         listening.bind((settings.host, settings.port))
         listening.listen(BACKLOG)
     except OSError as error:

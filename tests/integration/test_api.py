@@ -10,7 +10,6 @@ import ssl
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -425,50 +424,6 @@ def test_a_decision_needs_its_reason(server: Server) -> None:
     answer = server.of_job("POST", "reasoned", {}, rest="/fault")
     assert 400 <= answer.status < 500
     assert "note" in answer.message
-
-
-def test_a_slow_head_is_hung_up_on(server: Server) -> None:
-    with socket.socket(socket.AF_UNIX) as raw:
-        raw.settimeout(30)
-        raw.connect(str(server.socket))
-        raw.sendall(b"GET / HTTP/1.1\r\nHost:")
-        assert _all(raw) == b""
-
-
-def test_a_crowd_is_told_to_come_again_and_goes_away_by_itself(
-    tmp_path: Path, certificates: Certificates
-) -> None:
-    with serving(tmp_path, certificates) as server, ExitStack() as crowd:
-        asked = server.ask("GET", "/openapi.json")
-        assert asked.status == 200
-        for _ in range(140):
-            idle = crowd.enter_context(socket.socket(socket.AF_UNIX))
-            idle.connect(str(server.socket))
-        answer = server.ask("GET", "/openapi.json")
-        assert (answer.status, answer.code) == (503, "ServerBusy")
-        until = time.monotonic() + 60
-        while server.ask("GET", "/openapi.json").status == 503 and time.monotonic() < until:
-            time.sleep(0.2)
-        assert server.ask("GET", "/openapi.json").status == 200
-
-
-def test_who_does_not_finish_a_handshake_takes_few_descriptors_and_is_hung_up_on(
-    tmp_path: Path, certificates: Certificates
-) -> None:
-    with serving(tmp_path, certificates) as server, ExitStack() as crowd:
-        token = server.token("reader")
-        assert server.ask("GET", "/openapi.json", token=token).status == 200
-        descriptors = Path(f"/proc/{server.process.pid}/fd")
-        before = len(list(descriptors.iterdir()))
-        address = ("127.0.0.1", int(server.base_url.rpartition(":")[2]))
-        silent = [crowd.enter_context(socket.create_connection(address, 30)) for _ in range(150)]
-        # Over the other socket: what was connected before has been seen when this is answered.
-        assert server.ask("GET", "/openapi.json").status == 200
-        assert len(list(descriptors.iterdir())) - before <= 80
-        assert silent[0].recv(1) == b""
-        for one in silent:
-            one.close()
-        assert server.ask("GET", "/openapi.json", token=token).status == 200
 
 
 def test_the_description_is_served(server: Server) -> None:

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from urllib.parse import quote
 
@@ -132,6 +133,9 @@ def _check_places(path: Path, to: Path) -> None:
 def _workplace(folder: Path, name: str) -> Iterator[Path]:
     """A path for a catalog in a folder of its own, on the disk where it is to stay; gone at the end."""
     with told(str(folder)):
+        for left in folder.glob(f".{escape(name)}.????????"):
+            # By one that was killed.
+            shutil.rmtree(left, ignore_errors=True)
         made = tempfile.mkdtemp(prefix=f".{name}.", dir=folder)
     try:
         yield Path(made) / "catalog.sqlite"

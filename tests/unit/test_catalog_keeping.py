@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -40,7 +41,7 @@ PLANTED: list[RecoveryPassword | Password | StartupKey] = [
 AUTHOR = Author("keeper", "the bench", datetime(2024, 3, 1, tzinfo=UTC))
 LATER = Author("keeper", "the bench", datetime(2024, 3, 2, tzinfo=UTC))
 TAMPERING = ("DROP TRIGGER event_no_update", "UPDATE event SET who = 'x' WHERE id = 2")
-STEPS = frozenset({"replace", "link", "fsync", "commit", "write", "unlink", "executemany"})
+STEPS = frozenset({"replace", "rename", "link", "fsync", "commit", "write", "unlink", "executemany", "chown"})
 """Calls of the standard library before each of which the process may be killed."""
 
 
@@ -142,7 +143,7 @@ def test_what_a_deleted_job_held_is_not_left_in_the_file(tmp_path: Path) -> None
     assert sealed[0] not in _bytes(tmp_path)
 
 
-def _rotate_until(folder: Path, step: int) -> int:
+def _until(step: int, work: Callable[[], object]) -> int:
     """In a process of its own that kills itself before the call of that number. How it ended."""
     child = os.fork()
     if child == 0:
@@ -158,7 +159,7 @@ def _rotate_until(folder: Path, step: int) -> int:
 
             threading.setprofile(look)
             sys.setprofile(look)
-            _rotate(folder)
+            work()
             code = 0
         finally:
             os._exit(code)
@@ -173,7 +174,7 @@ def test_a_rotation_that_is_killed_at_any_moment_leaves_every_secret_readable(tm
     for step in range(1, 400):
         folder = tmp_path / f"{step}"
         shutil.copytree(whole, folder)
-        ended = _rotate_until(folder, step)
+        ended = _until(step, partial(_rotate, folder))
         assert ended in (0, -signal.SIGKILL)
         if ended == 0:
             steps = step - 1
@@ -310,6 +311,35 @@ def test_a_restored_catalog_is_the_one_of_then_and_the_one_of_before_is_kept(tmp
 async def _cancel(folder: Path) -> None:
     async with opened(folder) as catalog:
         await catalog.cancel_job(name("ship-0"), WHO)
+
+
+def test_a_restore_that_is_killed_at_any_moment_leaves_the_catalog_of_before_or_the_one_of_then(
+    tmp_path: Path,
+) -> None:
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    path = asyncio.run(_filled(whole))
+    asyncio.run(back_up(path, whole / "catalog.key", whole / "copy"))
+    asyncio.run(_cancel(whole))
+    found = []
+    for step in range(1, 400):
+        folder = tmp_path / f"{step}"
+        shutil.copytree(whole, folder)
+        ended = _until(step, partial(_restored, folder))
+        assert ended in (0, -signal.SIGKILL)
+        asyncio.run(_is_whole(folder))
+        found.append(_states(folder / "catalog.sqlite")[0])
+        if ended == 0:
+            break
+        _restored(folder)
+        asyncio.run(_is_whole(folder))
+        assert _states(folder / "catalog.sqlite")[0] == 0
+        assert not [one for one in _names(folder) if one.startswith(".")]
+        shutil.rmtree(folder)
+    assert ended == 0
+    # First that of before, and from one moment on that of then.
+    assert found == sorted(found, reverse=True)
+    assert set(found) == {0, 1}
 
 
 def _states(path: Path) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import ssl
 import time
 from pathlib import Path
 
@@ -12,11 +13,15 @@ _SAMPLE_BYTES = 64 << 20
 
 
 def facts() -> dict[str, str]:
-    """Name to value. ``SHA-256`` is what one core hashes, which all parties pay alike."""
+    """Name to value. ``SHA-256`` is what one core hashes, which all parties pay alike.
+
+    ``OpenSSL`` is the one of Python, by which our party hashes and sends over TLS.
+    """
     return {
         "processor": f"{processor()}, {len(os.sched_getaffinity(0))} cores for us",
         "kernel": f"{platform.system()} {platform.release()}",
         "Python": platform.python_version(),
+        "OpenSSL": ssl.OPENSSL_VERSION.split()[1],
         "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / (1 << 30):.0f} GiB",
         "SHA-256": f"{sha256_cpu_s():.2f} cpu-s/GB",
         "load before the run": f"{os.getloadavg()[0]:.1f}",

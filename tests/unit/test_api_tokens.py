@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from agent.api.failures import MAX_ADDRESSES, REFILL_EVERY_S, TRIES, Failures, address_group
+from agent.api.failures import (
+    MAX_ADDRESSES,
+    MAX_TOLD,
+    REFILL_EVERY_S,
+    TELL_EVERY_S,
+    TRIES,
+    Failures,
+    address_group,
+)
 from agent.api.tokens import MAX_TOKENS, TokenStore, tokens_of
 from agent.errors import MalformedInput, StateUnusable
 from agent.model.roles import Role
@@ -147,8 +155,23 @@ def test_after_so_many_failures_an_address_waits_and_then_may_try_again() -> Non
     assert failures.wait_s("203.0.113.8") == 0
     seconds.now += wait
     assert failures.wait_s("203.0.113.7") == 0
-    seconds.now += TRIES * REFILL_EVERY_S
+    seconds.now += TELL_EVERY_S
     assert failures.add("203.0.113.7") is True
+
+
+def test_an_address_that_goes_on_failing_slowly_is_told_of_twice_an_hour() -> None:
+    seconds = Seconds()
+    failures = Failures(seconds)
+    told = 0
+    for _ in range(1000):
+        seconds.now += 2 * REFILL_EVERY_S
+        told += failures.add("203.0.113.7")
+    assert 2 <= told <= 2 * (1000 * 2 * REFILL_EVERY_S / TELL_EVERY_S + 1)
+
+
+def test_of_a_crowd_of_addresses_few_are_told() -> None:
+    failures = Failures(Seconds())
+    assert sum(failures.add(f"2001:db8:0:{number:x}::1") for number in range(10_000)) == MAX_TOLD
 
 
 def test_who_has_an_ipv6_address_has_many() -> None:

@@ -277,7 +277,7 @@ class NetworkError(IngestError):
 class StoreUnreachable(NetworkError):
     """No answer from the store."""
 
-    next_step = "Check endpoint and network (or the folder); run again, and it goes on where it stopped."
+    next_step = "Check endpoint and network (or the folder). A station goes on by itself; run a replay again."
 
 
 class ServiceError(IngestError):

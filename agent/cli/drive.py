@@ -266,7 +266,7 @@ def _missing(image: ImageSettings) -> dict[str, Any]:
     try:
         os.close(open_read_only(image.path))
     except DeviceUnavailable as error:
-        why = error.detail
+        why = error.line()
     else:
         why = f"{image.path} is empty"
     return {

@@ -9,7 +9,7 @@ from typing import Any
 from agent.config.tables import known, number
 from agent.errors import ConfigInvalid, MalformedInput
 from agent.model.bandwidth import NO_CAP, Cap
-from agent.model.concurrency import Concurrency
+from agent.model.concurrency import SCOPES, Concurrency
 from agent.model.identity import JobName
 from agent.transfer.ring import SLOT_BYTES
 
@@ -83,8 +83,10 @@ def read_bandwidth(table: Any) -> BandwidthSettings:
 
 def read_concurrency(table: Any) -> Concurrency:
     """From the table ``[concurrency]``. Raises ConfigInvalid naming the setting."""
-    if not isinstance(table, dict):
-        raise ConfigInvalid("concurrency must be a table")
+    known(table, "concurrency", {*SCOPES, "groups"})
+    groups = table.get("groups", {})
+    for name, group in groups.items() if isinstance(groups, dict) else ():
+        known(group, f"concurrency.groups.{name}", {"bays", "at_once"})
     try:
         return Concurrency.parse(table)
     except MalformedInput as error:

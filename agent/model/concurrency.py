@@ -67,9 +67,6 @@ class Concurrency:
     @classmethod
     def parse(cls, table: Mapping[str, Any]) -> Self:
         """The table of the settings file. Raises MalformedInput, which names the setting."""
-        unknown = sorted(set(table) - {*SCOPES, "groups"})
-        if unknown:
-            raise MalformedInput(f"there is no setting concurrency.{unknown[0]}")
         groups = table.get("groups", {})
         if not isinstance(groups, dict) or len(groups) > MAX_GROUPS:
             raise MalformedInput(f"concurrency.groups must be a table of at most {MAX_GROUPS} tables")

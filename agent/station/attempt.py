@@ -33,6 +33,8 @@ from agent.transfer.reader_order import ReaderOrder
 
 Watcher = Callable[[Mapping[str, Any]], None]
 """Told every event of the uploader, and what the station does about them, for a screen."""
+WARNINGS = frozenset({"drive.unreadable", "log.kept", "manifest.warning"})
+"""Events of the uploader that somebody should know of; what else it tells is the life of the drive."""
 
 
 class Paused(Exception):
@@ -165,7 +167,8 @@ class Attempt:
             case name:
                 if name == "opened":
                     await errand.pauses.opened(errand.device.bay)
-                errand.log.info(name, **{key: value for key, value in event.items() if key != "event"})
+                tell = errand.log.warning if name in WARNINGS else errand.log.info
+                tell(name, **{key: value for key, value in event.items() if key != "event"})
 
     def _upload_order(self) -> UploadOrder:
         job, settings = self._errand.job, self._settings

@@ -374,5 +374,8 @@ async def test_a_failing_drive_is_read_gently_by_a_real_reader_and_what_can_be_r
     (line,) = bench.log.named("drive.gently")
     assert "8 sectors wait to be read or replaced; it is read gently" in line["detail"]
     assert bench.log.named("opened")[0]["reading"] == GENTLY.sentence
+    assert bench.log.named("drive.unreadable")[0]["files"] == 1
+    assert {"drive.unreadable", "drive.gently", "drive.finished"} <= bench.log.warned
+    assert "opened" not in bench.log.warned
     told = [event.what for event in await bench.catalog.history(JOB)]
     assert told.index("drive.gently") < told.index("drive.finish_with_findings")

@@ -86,7 +86,7 @@ def test_a_pause_tells_its_reason_since_when_and_what_to_do(job: Job) -> None:
     line = _said(job, DriveState.TRANSFERRING, _event("drive.begin"), _event("drive.paused", OUTAGE))
     assert line == (
         "no answer [network: StoreUnreachable] (since 2026-11-21 14:03 UTC). "
-        "Check endpoint and network (or the folder); run again, and it goes on where it stopped."
+        "Check endpoint and network (or the folder). A station goes on by itself; run a replay again."
     )
 
 

@@ -167,3 +167,22 @@ async def test_what_is_for_this_machine_goes_through_no_proxy(monkeypatch: pytes
 def test_an_address_with_a_secret_shows_in_no_repr() -> None:
     assert "CANARY" not in repr(HOOK)
     assert "CANARY" not in repr(NotifySettings((HOOK,)))
+
+
+async def test_letters_to_a_hook_that_is_gone_are_given_up_and_not_kept_for_ever(
+    tmp_path: Path, catalog: Catalog, clock: Ticking
+) -> None:
+    sent = Post(put_off("the receiver answered 500"))
+    before = Bench(tmp_path, catalog, clock, HOOK, send=sent.send)
+    await before.gather()
+    await before.finish()
+    await before.gather()
+    await before.deliver()
+    renamed = Hook("duty", "https://a.example/CANARY")
+    after = Bench(tmp_path, catalog, clock, renamed, send=sent.send)
+    for _ in range(2):
+        await after.gather()
+    (dead,) = after.outbox.letters()
+    assert dead.why == "there is no hook of this name any more"
+    assert len(after.log.named("notifications.orphaned")) == 1
+    assert after.outbox.drop([dead.id]) == 1

@@ -43,11 +43,13 @@ class Gathering:
     ) -> None:
         self._catalog, self._settings, self._outbox = catalog, settings, outbox
         self._view, self._log, self._now, self._station = view, log, now, station
+        self._is_swept = False
         self._notes: dict[str, str] = {}
         """As in the box, and known here even when that takes nothing: what was told is told once."""
 
     async def look(self) -> None:
         """Once."""
+        await self._sweep()
         await self._gather()
         await self._tell_pauses()
         await self._tell_credential()
@@ -63,6 +65,15 @@ class Gathering:
             self._log.warning("notifications.begin_anew", was=cursor, last=last)
         await in_thread(lambda: self._outbox.put(last, [], [], 0.0))
         return last
+
+    async def _sweep(self) -> None:
+        """Settings hold for as long as this runs, so once is enough."""
+        if self._is_swept:
+            return
+        hooks, now = [hook.name for hook in self._settings.hooks], self._now().timestamp()
+        if gone := await in_thread(lambda: self._outbox.abandon(hooks, now)):
+            self._log.error("notifications.orphaned", given_up=gone, next="see `ingest-agent notify list`")
+        self._is_swept = True
 
     async def _gather(self) -> None:
         cursor = await self.begin()

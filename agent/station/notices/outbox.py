@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ MAX_WAITING = 10_000
 """A hook's letters; what comes beyond that is given up at once."""
 MAX_DEAD = 10_000
 """A hook's letters that were given up; the oldest are forgotten first."""
+GONE = "there is no hook of this name any more"
 LONGEST_WAIT_S = 3 * 3600.0
 """No letter waits longer for its next try: when one seems to, the clock was set back."""
 
@@ -135,6 +136,15 @@ class Outbox:
                 "UPDATE letter SET tries = tries + 1, dead = ?, why = ? WHERE id = ?", (now, why, kept.id)
             )
             _forget(base, kept.hook)
+
+    def abandon(self, hooks: Collection[str], now: float) -> int:
+        """Letters to any other hook are given up: it was removed, or has another name. How many."""
+        others = f"hook NOT IN ({', '.join('?' * len(hooks))})"
+        with self._turn() as base:
+            return base.execute(
+                f"UPDATE letter SET dead = ?, why = ? WHERE dead IS NULL AND {others}",  # noqa: S608 - marks alone
+                (now, GONE, *hooks),
+            ).rowcount
 
     def letters(self, *, waiting: bool = False) -> list[Kept]:
         """Those that were given up, oldest first; with ``waiting`` those under way as well."""

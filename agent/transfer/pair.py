@@ -1,6 +1,6 @@
 """Starts the two processes of a drive and listens to them.
 
-Descriptors are inherited, secrets travel through pipes, and nothing secret stands in argv or in the
+Descriptors are inherited, secrets travel through them, and nothing secret stands in argv or in the
 environment. The children are in a session of their own: a Ctrl-C at the terminal reaches only the
 station, which then tells them what to do.
 """
@@ -15,7 +15,7 @@ import sys
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from agent.transfer.reader_order import ReaderOrder
 from agent.transfer.ring import Ring
 
 STOP_TIMEOUT_S = 60.0
-LAST_WORDS_S = 5.0
+KILLED_WITHIN_S = LAST_WORDS_S = 5.0
 TAIL_BYTES = 8192
 LAST_EVENTS = frozenset({"finished", "paused", "interrupted"})
 _KEPT_ENVIRONMENT = ("PATH", "PYTHONPATH", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "TMPDIR")
@@ -58,54 +58,62 @@ class Pair:
     def __init__(self, reader: Process, uploader: Process) -> None:
         self._reader, self._uploader = reader, uploader
         self._tails = [asyncio.create_task(_tail(process)) for process in (reader, uploader)]
+        self._is_killed = False
 
     @classmethod
     async def start(cls, device_fd: int, reader: ReaderOrder, upload: UploadOrder) -> Pair:
         """Start both. The caller keeps and closes ``device_fd``.
 
-        Raises StateUnusable when there is no room for the reader's scratch file.
+        Raises StateUnusable when there is no room for the reader's scratch file, or for one more process.
         """
-        scratch = _scratch(upload.journal.parent)
-        ring = Ring.create(upload.slot_count)
-        ours, theirs = socket.socketpair()
-        order_read, order_write = os.pipe()
-        try:
-            reading = await _spawn(
-                "agent.transfer.reader",
-                [device_fd, ring.fd, theirs.fileno(), order_read, scratch],
-                _environment(_KEPT_ENVIRONMENT) | _READER_ENVIRONMENT,
-                stdin=DEVNULL,
-                stdout=DEVNULL,
-            )
-            with os.fdopen(order_write, "wb", closefd=False) as pipe:
-                pipe.write(json.dumps(reader.to_json()).encode("ascii"))
-            sending = await _spawn(
-                "agent.transfer.uploader",
-                [ring.fd, ours.fileno()],
-                _environment(_KEPT_ENVIRONMENT + _UPLOADER_ENVIRONMENT + _of_identity(upload))
-                | {"SQLITE_TMPDIR": str(upload.journal.parent)},
-                stdin=PIPE,
-                stdout=PIPE,
-            )
-        finally:
-            for fd in (order_read, order_write, scratch):
-                os.close(fd)
-            ours.close()
-            theirs.close()
-            ring.close()
+        with ExitStack() as held:
+            scratch = _held(held, _scratch(upload.journal.parent))
+            try:
+                return await cls._started(held, device_fd, scratch, reader, upload)
+            except OSError as error:
+                raise StateUnusable(f"no worker can be started: {error.strerror}") from None
+
+    @classmethod
+    async def _started(
+        cls, held: ExitStack, device_fd: int, scratch: int, reader: ReaderOrder, upload: UploadOrder
+    ) -> Pair:
+        ring = held.enter_context(closing(Ring.create(upload.slot_count)))
+        ours, theirs = map(held.enter_context, socket.socketpair())
+        order = _held(held, _order(reader))
+        reading = await _spawn(
+            "agent.transfer.reader",
+            [device_fd, ring.fd, theirs.fileno(), order, scratch],
+            _environment(_KEPT_ENVIRONMENT) | _READER_ENVIRONMENT,
+            stdin=DEVNULL,
+            stdout=DEVNULL,
+        )
+        sending = await _spawn(
+            "agent.transfer.uploader",
+            [ring.fd, ours.fileno()],
+            _environment(_KEPT_ENVIRONMENT + _UPLOADER_ENVIRONMENT + _of_identity(upload))
+            | {"SQLITE_TMPDIR": str(upload.journal.parent)},
+            stdin=PIPE,
+            stdout=PIPE,
+        )
         assert sending.stdin is not None
-        order = replace(upload, reader_pid=reading.pid)
-        sending.stdin.write(json.dumps(order.to_json()).encode("ascii") + b"\n")
+        upload = replace(upload, reader_pid=reading.pid)
+        sending.stdin.write(json.dumps(upload.to_json()).encode("ascii") + b"\n")
         return cls(reading, sending)
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
-        """What the uploader tells, up to its last event. Raises WorkerLost when it ends without one."""
+        """What the uploader tells, up to its last event.
+
+        One that ``kill`` ended without one was interrupted. Raises WorkerLost when it ends by itself so.
+        """
         assert self._uploader.stdout is not None
         while line := await self._uploader.stdout.readline():
             event: dict[str, Any] = json.loads(line)
             yield event
             if event["event"] in LAST_EVENTS:
                 return
+        if self._is_killed:
+            yield {"event": "interrupted"}
+            return
         code = await self._uploader.wait()
         tail = await self._tails[1]
         raise WorkerLost(f"the uploader process ended: {ending(code, tail) or 'it said nothing'}")
@@ -135,22 +143,23 @@ class Pair:
             self._uploader.stdin.write(f"credential {text}\n".encode("ascii"))
 
     async def close(self) -> None:
-        """Wait for both to end; end them by force when they do not. Idempotent."""
+        """Wait for both to end; end them by force when they do not. Idempotent.
+
+        One that hangs in the kernel ends when that lets go of it; nobody waits for it.
+        """
         assert self._uploader.stdin is not None
         self._uploader.stdin.close()
         for process in (self._uploader, self._reader):
-            try:
-                async with asyncio.timeout(STOP_TIMEOUT_S):
-                    await process.wait()
-            except TimeoutError:
+            if not await _has_ended(process, STOP_TIMEOUT_S):
                 process.kill()
-                await process.wait()
+                await _has_ended(process, KILLED_WITHIN_S)
         for tail in self._tails:
             tail.cancel()
         await asyncio.gather(*self._tails, return_exceptions=True)
 
     def kill(self) -> None:
         """End both at once; the place is kept by the journal and the store."""
+        self._is_killed = True
         for process in (self._uploader, self._reader):
             with suppress(ProcessLookupError):
                 process.kill()
@@ -172,6 +181,29 @@ async def _spawn(
         start_new_session=True,
         limit=1 << 20,
     )
+
+
+async def _has_ended(process: Process, within_s: float) -> bool:
+    try:
+        async with asyncio.timeout(within_s):
+            await process.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _held(held: ExitStack, fd: int) -> int:
+    held.callback(os.close, fd)
+    return fd
+
+
+def _order(reader: ReaderOrder) -> int:
+    """In memory, and not in a pipe: that would hold up whoever fills it until the reader takes it."""
+    fd = os.memfd_create("reader-order", os.MFD_CLOEXEC)
+    with os.fdopen(fd, "wb", closefd=False) as file:
+        file.write(json.dumps(reader.to_json()).encode("ascii"))
+        file.seek(0)
+    return fd
 
 
 def _scratch(folder: Path) -> int:

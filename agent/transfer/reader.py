@@ -283,8 +283,8 @@ def _is_unnamed(row: list[object]) -> bool:
 
 
 def _read_order(fd: int) -> Any:
-    with os.fdopen(fd, "rb") as pipe:
-        return json.load(pipe)
+    with os.fdopen(fd, "rb") as file:
+        return json.load(file)
 
 
 def _told(error: IngestError) -> Message:

@@ -1,4 +1,4 @@
-"""What the station hands to the reader, through a pipe, never through argv."""
+"""What the station hands to the reader, through a descriptor, never through argv."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ReaderOrder:
     gently: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Holds the key in the clear: for a pipe only."""
+        """Holds the key in the clear: for memory that only the two share."""
         return {
             "size_bytes": self.size_bytes,
             "sector_size": self.sector_size,

@@ -22,7 +22,7 @@ import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 from agent.blobs.opening import open_store
 from agent.blobs.renewable import RenewableStore
@@ -59,6 +59,8 @@ from agent.transfer.sides import read_side_files
 from agent.transfer.slots import SlotPool
 from agent.transfer.speed import Speed
 from agent.volume.manner import GENTLY
+
+T = TypeVar("T")
 
 
 class Uploader:
@@ -143,7 +145,10 @@ class Uploader:
     async def _run(self) -> None:
         async with _listening(self._link):
             await self._sender.ensure_container(self._order.diagnostics)
-            opened = await self._link.answer("opened")
+            opened = await self._opened()
+            if opened is None:
+                self._tell("interrupted")
+                return
             self._tell("opened", **{key: opened.get(key) for key in _OPENED})
             volume = str(opened.get("volume"))[:16]
             self._doubts = "; ".join(doubts_of(opened))
@@ -151,7 +156,7 @@ class Uploader:
             journal = self._journal = await asyncio.to_thread(self._open_journal, volume, state)
             await asyncio.to_thread(self._room.claim, self._needed_bytes(opened))
             async with minding(self._room, self._pause_for_room):
-                if await self._unless_stopped(self._prepare(journal)):
+                if await self._unless_stopped(self._prepare(journal)) is not None:
                     await self._move(journal, volume, _number(opened, "size"))
                     await self._look_for_bad_sectors(journal)
         if self._no_room is not None and not self._cancelled:
@@ -174,23 +179,30 @@ class Uploader:
         self._no_room = error
         self.stop.set()
 
-    async def _prepare(self, journal: Journal) -> None:
+    async def _opened(self) -> Message | None:
+        """What the reader found; None when it was stopped first. To cancel takes the drive's books."""
+        opened = await self._unless_stopped(self._link.answer("opened"))
+        if opened is None and self._cancelled:
+            return await self._link.answer("opened")
+        return opened
+
+    async def _prepare(self, journal: Journal) -> Journal:
         if not journal.is_complete:
             await self._take_inventory(journal)
         await read_side_files(self._link, journal)
+        return journal
 
-    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
-        """Do work that need not be settled; False when it was cut short."""
+    async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """The result of work that need not be settled; None when it was cut short."""
         task, stop = asyncio.create_task(work), asyncio.create_task(self.stop.wait())
         await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
         if task.done():
-            task.result()
-            return True
+            return task.result()
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-        return False
+        return None
 
     def _open_journal(self, volume: str, state: str) -> Journal:
         """A journal of the volume in another state tells where files were: it is made anew."""

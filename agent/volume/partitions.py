@@ -38,20 +38,28 @@ def find_volumes(source: BlockSource) -> Layout:
     """
     if source.size_bytes < _BOOT_BYTES:
         return Layout(PartitionTable.NONE, (), (f"the device has only {source.size_bytes} bytes",))
-    if is_bitlocker(source) or has_ntfs_boot_sector(source, 0):
-        whole = Partition(1, 0, source.size_bytes, PartitionRole.DATA, "bare volume", "")
-        return Layout(PartitionTable.NONE, (whole,), ())
     boot = read(source, 0, _BOOT_BYTES)
+    is_volume = is_bitlocker(source) or has_ntfs_boot_sector(source, 0)
+    if is_volume and not is_protective(boot):
+        return _whole(source)
     gpt, remarks = read_gpt(source)
     has_mbr = boot[510:512] == b"\x55\xaa"
+    # Who makes a GPT may leave the boot code of a volume that was there before, and what it says of itself.
     if gpt is not None and (is_protective(boot) or not has_mbr):
         return Layout(PartitionTable.GPT, gpt, remarks)
+    if is_volume:
+        return _whole(source)
     if not has_mbr:
         return Layout(PartitionTable.NONE, (), remarks)
     partitions, mbr_remarks = read_mbr(source, boot)
     if is_protective(boot) and not partitions:
         raise BitLockerVolumeNotFound("the GPT of the disk is damaged: " + "; ".join(remarks))
     return Layout(PartitionTable.MBR, partitions, mbr_remarks)
+
+
+def _whole(source: BlockSource) -> Layout:
+    whole = Partition(1, 0, source.size_bytes, PartitionRole.DATA, "bare volume", "")
+    return Layout(PartitionTable.NONE, (whole,), ())
 
 
 def first_data_volume(source: BlockSource) -> ChosenVolume:

@@ -217,6 +217,23 @@ def test_a_disk_that_is_one_bare_volume_is_taken_whole(boot: bytes) -> None:
     assert "without a partition table" in chosen.why
 
 
+@pytest.mark.parametrize("oem", [b"NTFS    ", b"-FVE-FS-"])
+def test_a_disk_with_a_gpt_is_no_bare_volume_whatever_its_first_sector_was_before(oem: bytes) -> None:
+    disk = gpt_disk(WINDOWS_DISK)
+    disk[:446] = NTFS_BOOT[:446]
+    disk[3:11] = oem
+    chosen = first_data_volume(BytesSource(bytes(disk)))
+    assert chosen.source.start == 200 * 512
+    assert find_volumes(BytesSource(bytes(disk))).table is PartitionTable.GPT
+
+
+def test_a_bare_volume_may_hold_any_boot_code() -> None:
+    disk = bytearray(NTFS_BOOT.ljust(100 * 512, b"\0"))
+    disk[446 + 4] = 0xEE
+    assert find_volumes(BytesSource(bytes(disk))).table is PartitionTable.NONE
+    assert first_data_volume(BytesSource(bytes(disk))).source.size_bytes == len(disk)
+
+
 @pytest.mark.parametrize(
     "data",
     [b"", bytes(100), bytes(100_000), b"\xeb\x58\x90MSDOS5.0" + bytes(range(256)) * 2, mbr([])],

@@ -58,7 +58,7 @@ class Pair:
     def __init__(self, reader: Process, uploader: Process) -> None:
         self._reader, self._uploader = reader, uploader
         self._tails = [asyncio.create_task(_tail(process)) for process in (reader, uploader)]
-        self._is_killed = False
+        self._is_given_up = False
 
     @classmethod
     async def start(cls, device_fd: int, reader: ReaderOrder, upload: UploadOrder) -> Pair:
@@ -103,7 +103,7 @@ class Pair:
     async def events(self) -> AsyncIterator[dict[str, Any]]:
         """What the uploader tells, up to its last event.
 
-        One that ``kill`` ended without one was interrupted. Raises WorkerLost when it ends by itself so.
+        One that did not end after a stop was interrupted. Raises WorkerLost when it ends without one.
         """
         assert self._uploader.stdout is not None
         while line := await self._uploader.stdout.readline():
@@ -111,7 +111,7 @@ class Pair:
             yield event
             if event["event"] in LAST_EVENTS:
                 return
-        if self._is_killed:
+        if self._is_given_up:
             yield {"event": "interrupted"}
             return
         code = await self._uploader.wait()
@@ -130,7 +130,7 @@ class Pair:
     def tell(self, word: str) -> None:
         """Pass a command on: ``stop`` or ``cancel``. Who does not end after a stop is ended by force."""
         if word == "stop":
-            asyncio.get_running_loop().call_later(STOP_TIMEOUT_S, self.kill)
+            asyncio.get_running_loop().call_later(STOP_TIMEOUT_S, self._give_up)
         assert self._uploader.stdin is not None
         with suppress(ConnectionError):
             self._uploader.stdin.write(word.encode("ascii") + b"\n")
@@ -157,9 +157,12 @@ class Pair:
             tail.cancel()
         await asyncio.gather(*self._tails, return_exceptions=True)
 
+    def _give_up(self) -> None:
+        self._is_given_up = True
+        self.kill()
+
     def kill(self) -> None:
         """End both at once; the place is kept by the journal and the store."""
-        self._is_killed = True
         for process in (self._uploader, self._reader):
             with suppress(ProcessLookupError):
                 process.kill()

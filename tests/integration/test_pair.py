@@ -62,7 +62,7 @@ async def test_a_pair_whose_drive_does_not_open_is_interrupted_at_once(
         os.kill(pair._reader.pid, signal.SIGSTOP)
         pair.tell("stop")
         assert await _names(pair) == ["interrupted"]
-        assert not pair._is_killed
+        assert not pair._is_given_up
         os.kill(pair._reader.pid, signal.SIGKILL)
 
 

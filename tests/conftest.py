@@ -7,10 +7,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
     from fixtures.azurite import Azurite
+
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
+"""How long an example takes is the machine's to say, which others use too."""
 
 OF_THIS_MACHINE = frozenset(
     {

@@ -80,10 +80,11 @@ CREDENTIAL_OF_THE_SERVICE = Path("/etc/credstore/drive-ingest.store")
 
 
 def _without_credential(error: ConfigInvalid) -> list[Finding]:
-    """None can be read here; the service manager may have one for the service alone."""
+    """None can be read here; if the settings name none, the service manager may have one for the service."""
+    from agent.config.store import NOT_NAMED
     from agent.station.preflight.finding import failed, skipped
 
-    if "CREDENTIALS_DIRECTORY" in os.environ or os.access("/etc/credstore", os.R_OK):
+    if error.detail != NOT_NAMED or os.access("/etc/credstore", os.R_OK):
         return [failed("credential", error.detail, error.next_step)]
     return [
         skipped(

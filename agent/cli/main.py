@@ -17,10 +17,12 @@ from agent.errors import IngestError, Side
 from agent.model.printable import printable
 
 EPILOG = """\b
-Exit codes: 0 done and Completed; 1 a bug of this program; 2 wrong use of a command; 3 done with
-findings (CompletedMoreInfo); 4 the drive; 5 this station; 6 the network; 7 the storage service;
-8 refused by the books (no such job, extra drive, wrong state); 130 or 143 interrupted, place kept.
-With --json an error is one line on standard error, too: {"error": {"code", "side", "message", "next"}}."""
+Exit codes: 0 done and Completed; 1 a bug of this program; 2 wrong use of a
+command; 3 done with findings (CompletedMoreInfo); 4 the drive; 5 this station;
+6 the network; 7 the storage service; 8 refused by the books (no such job,
+extra drive, wrong state); 130 or 143 interrupted, place kept. With --json an
+error is one line on standard error, too:
+{"error": {"code", "side", "message", "next"}}"""
 REPORT = "Nothing was lost; set INGEST_AGENT_DEBUG=1 to see where it happened, and report it."
 
 

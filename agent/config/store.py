@@ -13,6 +13,7 @@ from agent.model.access import Identity, IdentityKind
 from agent.model.secrets import Secret
 
 MAX_CREDENTIAL_BYTES = 64 * 1024
+NOT_NAMED = "store.credential_file is missing: a file with an account key or a SAS"
 _NAMES = ("kind", "address", "credential_file", "credential", "client_id")
 
 
@@ -81,7 +82,7 @@ def _credential_file(table: Mapping[str, Any], environment: Mapping[str, str]) -
         return Path(named)
     if folder:
         return Path(folder) / "store"
-    raise ConfigInvalid("store.credential_file is missing: a file with an account key or a SAS")
+    raise ConfigInvalid(NOT_NAMED)
 
 
 def read_credential(path: Path) -> Secret:
@@ -93,8 +94,10 @@ def read_credential(path: Path) -> Secret:
         with path.open("rb") as file:
             data = file.read(MAX_CREDENTIAL_BYTES + 1)
         text = data.decode("utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        raise ConfigInvalid(f"store.credential_file {path} cannot be read") from None
+    except OSError as error:
+        raise ConfigInvalid(f"store.credential_file {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigInvalid(f"store.credential_file {path} is no text") from None
     if not text or len(data) > MAX_CREDENTIAL_BYTES:
         raise ConfigInvalid(f"store.credential_file {path} is {'too long' if text else 'empty'}")
     return Secret(text)

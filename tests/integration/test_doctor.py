@@ -190,6 +190,15 @@ def test_settings_with_a_mistake_fail_and_the_rest_is_still_checked(doctor: Doct
     assert "Landlock" in found
 
 
+def test_a_credential_file_that_is_named_and_not_there_fails(doctor: Doctor) -> None:
+    store = '[store]\nkind = "azure"\naddress = "https://a.invalid"\ncredential_file = "/nowhere/store"'
+    code, found = doctor.findings(store)
+    assert (code, found["credential"]["outcome"]) == (5, "Failed")
+    assert found["credential"]["detail"] == (
+        "store.credential_file /nowhere/store cannot be read: No such file or directory"
+    )
+
+
 def test_a_credential_that_only_the_service_is_given_is_no_failure_for_an_operator(doctor: Doctor) -> None:
     store = '[store]\nkind = "azure"\naddress = "https://acct.blob.example"'
     _, found = doctor.findings(store)

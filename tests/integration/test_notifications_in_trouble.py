@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from agent.catalog.chain import Head
 from agent.catalog.history import HistoryCheck
 from agent.config.notify import Hook, NotifySettings
 from agent.errors import StateUnusable
-from agent.station.notices.outcome import DELIVERED, Outcome, put_off
+from agent.model.secrets import Secret
+from agent.station.notices.outcome import DELIVERED, Outcome, Result, put_off
 from agent.station.notices.posting import post
+from agent.station.notices.relayed import relay
 from tests.kit.telling import Bench
 from tests.unit.catalog_cases import WHO, Ticking, name, opened_at_once, serial, spec
 
@@ -186,3 +189,28 @@ async def test_letters_to_a_hook_that_is_gone_are_given_up_and_not_kept_for_ever
     assert dead.why == "there is no hook of this name any more"
     assert len(after.log.named("notifications.orphaned")) == 1
     assert after.outbox.drop([dead.id]) == 1
+
+
+async def test_a_receiver_by_apprise_that_never_stops_answering_fills_no_memory() -> None:
+    pytest.importorskip("apprise", reason="apprise, an extra, is not installed")
+    sent, ended = [0], asyncio.Event()
+
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000000\r\n\r\n")
+        with suppress(ConnectionError):
+            while sent[0] < 1 << 30:
+                writer.write(bytes(1 << 20))
+                await writer.drain()
+                sent[0] += 1 << 20
+        writer.transport.abort()
+        ended.set()
+
+    body = '{"type": "drive.completed", "data": {"station": "hall-2", "summary": "Done."}}'
+    async with await asyncio.start_server(flood, "127.0.0.1", 0) as server:
+        address = f"json://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        async with asyncio.timeout(60):
+            outcome = await relay(Secret(address), body)
+            await ended.wait()
+    assert outcome.result is Result.PUT_OFF
+    assert sent[0] < 400 << 20

@@ -1,47 +1,66 @@
 """Letters by way of apprise, an extra, to whatever it knows: chats, mail, pagers.
 
-Its URLs hold secrets, and so might its messages: of a failure only that it failed is told. It blocks, so
-it works in a thread, which is given up on when it takes too long.
+It works in a process of its own, ``agent.station.notices.apprised``: it reads whole answers, of any length,
+and for as long as they come; a hundred plug-ins of others have nothing to look for where keys are; and a
+process can be ended.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import logging
+import os
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
+from contextlib import suppress
 
-from agent.devices.threads import in_thread
 from agent.model.secrets import Secret
+from agent.station.notices.apprised import DELIVERED_ALL, MISSING, UNDELIVERED, UNKNOWN
 from agent.station.notices.outcome import DELIVERED, Outcome, given_up, put_off
 
 WITHIN_S = 30.0
-MISSING = 'apprise is not installed: pip install "drive-ingest-agent[apprise]"'
+_OUTCOMES = {
+    DELIVERED_ALL: DELIVERED,
+    UNKNOWN: given_up("apprise does not know this kind of URL"),
+    UNDELIVERED: put_off("apprise could not deliver it"),
+    MISSING: put_off('apprise is not installed: pip install "drive-ingest-agent[apprise]"'),
+}
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_KEPT_ENVIRONMENT = (
+    *("PATH", "PYTHONPATH", "LANG", "TZ", "TMPDIR"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
+    *_PROXIES,
+    *(name.lower() for name in _PROXIES),
+)
 
 
 async def relay(url: Secret, body: str, *, within_s: float = WITHIN_S) -> Outcome:
-    """One try. Never raises."""
+    """One try. Never raises. Of a failure only that it failed is told: URLs and messages hold secrets."""
+    told = json.dumps([url.reveal(), *_shown(body)]).encode()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "agent.station.notices.apprised",
+            stdin=PIPE,
+            stdout=DEVNULL,
+            stderr=DEVNULL,
+            env={name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ},
+            start_new_session=True,
+        )
+    except OSError as error:
+        return put_off(f"apprise cannot be started: {error.strerror}")
     try:
         async with asyncio.timeout(within_s):
-            return await in_thread(lambda: _tell(url, body))
+            await process.communicate(told)
     except TimeoutError:
         return put_off(f"no answer within {within_s:g} seconds")
-
-
-def _tell(url: Secret, body: str) -> Outcome:
-    try:
-        import apprise
-    except ImportError:
-        return put_off(MISSING)
-    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
-    title, text = _shown(body)
-    try:
-        box = apprise.Apprise(asset=apprise.AppriseAsset(async_mode=False, secure_logging=True))
-        if not box.add(url.reveal()):
-            return given_up("apprise does not know this kind of URL")
-        is_there = box.notify(title=title, body=text, body_format="text")
-    except Exception as error:  # noqa: BLE001 - code of others, of which a hundred kinds exist
-        return put_off(f"apprise failed: {type(error).__name__}")
-    return DELIVERED if is_there else put_off("apprise could not deliver it")
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    return _OUTCOMES.get(process.returncode or 0, put_off("apprise failed"))
 
 
 def _shown(body: str) -> tuple[str, str]:

@@ -176,6 +176,7 @@ class Attempt:
         place = log_place(job.diagnostics, self._only_container())
         return UploadOrder(
             job=job.name,
+            filed=job.created.isoformat(),
             serial=drive.serial,
             manifest_file=drive.manifest_file,
             manifest_hash=drive.manifest_hash,

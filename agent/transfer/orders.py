@@ -44,15 +44,17 @@ class StoreOrder:
 class UploadOrder:
     """For the uploader: what to do with the drive, and where to.
 
-    ``journal`` is a file and ``spool`` a folder of this drive alone; ``board`` is the station's file of
-    shared limits (see ``agent.transfer.board``), None: shared with nobody. ``give_up_after_s`` bounds how
-    long an unreachable store is waited for before the transfer pauses. ``reader_pid`` is the process that
-    reads, where it is one. ``log_folder`` in the container ``diagnostics`` is empty, or ends with a slash.
-    ``gently`` is as in the reader's order. ``keep_free_bytes`` and
-    ``most_state_bytes`` are of the disk that the journal lies on (see ``agent.transfer.room``).
+    ``filed`` tells the job from an earlier one of its name. ``journal`` is a file and ``spool`` a folder of
+    this drive alone; ``board`` is the station's file of shared limits (see ``agent.transfer.board``), None:
+    shared with nobody. ``give_up_after_s`` bounds how long an unreachable store is waited for before the
+    transfer pauses. ``reader_pid`` is the process that reads, where it is one. ``log_folder`` in the
+    container ``diagnostics`` is empty, or ends with a slash. ``gently`` is as in the reader's order.
+    ``keep_free_bytes`` and ``most_state_bytes`` are of the disk that the journal lies on (see
+    ``agent.transfer.room``).
     """
 
     job: JobName
+    filed: str
     serial: SerialNumber
     manifest_file: str | None
     manifest_hash: str | None
@@ -77,10 +79,29 @@ class UploadOrder:
     gently: bool = False
     log_folder: str = ""
 
+    def journal_of(self, volume: str, state: str) -> dict[str, str]:
+        """What a journal must have been begun for, to count.
+
+        In a ``volume`` of another ``state`` files may lie elsewhere; in another store nothing is done.
+        """
+        return {
+            "job": str(self.job),
+            "filed": self.filed,
+            "serial": self.serial.normal,
+            "volume": volume,
+            "state": state,
+            "store": f"{self.store.kind} {self.store.address}",
+            "manifest": f"{self.manifest_file or ''} {self.manifest_hash or ''}",
+            "destination": str(self.destination or ""),
+            "disposition": self.disposition,
+            "streams": str(self.upload_streams),
+        }
+
     def to_json(self) -> dict[str, Any]:
         """Holds the store's credential in the clear: for a pipe only."""
         return {
             "job": str(self.job),
+            "filed": self.filed,
             "serial": self.serial.shown,
             "manifest_file": self.manifest_file,
             "manifest_hash": self.manifest_hash,
@@ -111,6 +132,7 @@ class UploadOrder:
         """What ``to_json`` gave."""
         return cls(
             job=JobName.parse(value["job"]),
+            filed=value["filed"],
             serial=SerialNumber.parse(value["serial"]),
             manifest_file=value["manifest_file"],
             manifest_hash=value["manifest_hash"],

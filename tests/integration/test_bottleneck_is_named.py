@@ -22,7 +22,7 @@ from agent.model.secrets import Secret
 from agent.transfer import gauge
 from agent.transfer.bottleneck import WINDOW
 from agent.transfer.meter import STATION, set_rates
-from agent.transfer.uploader import Uploader
+from agent.transfer.uploading import Uploader
 from agent.volume.block import BlockSource
 from tests.kit import images
 from tests.kit.slow_service import SlowService

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from agent.blobs.memory import MemoryBlobStore
 from agent.blobs.store import BlobStore
 from agent.model.blobs import BlobName
-from agent.transfer.uploader import Uploader
+from agent.transfer.uploading import Uploader
 from fixtures.ntfs_made import MadeVolume
 from fixtures.ntfs_records import DATA, ROOT, file_name, information, mapped, record, resident
 from tests.kit.transfer import Drive, Told, ingest
@@ -95,6 +96,17 @@ async def test_a_blob_made_of_what_the_file_was_before_is_not_taken_for_the_file
     told = await ingest(drive, store)
     assert _ended(told) == ("finished", "CompletedWithWarnings")
     assert told.last["tally"]["skipped"] == [1, FILE_BYTES]
+    assert await _content(store) == OLD
+
+
+@pytest.mark.parametrize("other", [{"account": "another"}, {"filed": "2026-11-22"}])
+async def test_what_was_done_for_another_account_or_an_earlier_job_of_the_name_is_not_done(
+    tmp_path: Path, other: dict[str, str]
+) -> None:
+    drive = Drive(_volume(tmp_path / "drive.img"), tmp_path)
+    assert _ended(await ingest(drive, MemoryBlobStore())) == ("finished", "Completed")
+    store = MemoryBlobStore()
+    assert _ended(await ingest(replace(drive, **other), store)) == ("finished", "Completed")  # type: ignore[arg-type]
     assert await _content(store) == OLD
 
 

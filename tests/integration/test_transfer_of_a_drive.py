@@ -26,7 +26,7 @@ from agent.model.identity import ContainerName
 from agent.model.naming import decode
 from agent.transfer import patience
 from agent.transfer.sender import MARKER_KEY
-from agent.transfer.uploader import Uploader
+from agent.transfer.uploading import Uploader
 from agent.volume.block import BlockSource, BytesSource
 from agent.volume.drivemap import State
 from agent.volume.mapfile import parse

@@ -33,7 +33,7 @@ from agent.model.verification import Depth, Verdict, Verification, Verified
 from agent.transfer import patience
 from agent.transfer.items import FileFacts, Item, ItemState, Outcome, Piece, SideFiles
 from agent.transfer.journal import Journal
-from agent.transfer.uploader import Uploader
+from agent.transfer.uploading import Uploader
 from agent.volume.ntfs import StreamKind, StreamRef
 from tests.kit import images
 from tests.kit.faults import FaultySource

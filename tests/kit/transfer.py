@@ -29,7 +29,7 @@ from agent.transfer.reader import Reader, serve
 from agent.transfer.reader_order import ReaderOrder
 from agent.transfer.ring import Ring
 from agent.transfer.slots import SlotPool
-from agent.transfer.uploader import Uploader
+from agent.transfer.uploading import Uploader
 from agent.volume.block import BlockSource, FdSource
 from agent.volume.manner import GENTLY, USUAL
 
@@ -57,6 +57,8 @@ class Drive:
     treatment: Treatment = AS_USUAL
     block_bytes: int = 4 * 1024 * 1024
     gently: bool = False
+    filed: str = "2026-11-21"
+    account: str = ""
     wrap: Callable[[BlockSource], BlockSource] = lambda source: source
 
     def upload_order(self) -> UploadOrder:
@@ -72,7 +74,8 @@ class Drive:
             log_level=self.log_level,
             backup_manifest=self.backup_manifest,
             upload_streams=self.upload_streams,
-            store=StoreOrder("memory", ""),
+            store=StoreOrder("memory", self.account),
+            filed=self.filed,
             journal=self.work / "journal.sqlite",
             spool=self.work / "logs",
             slot_count=SLOTS,

@@ -12,7 +12,7 @@ from agent.blobs.faults import Call
 from agent.model.blobs import BlobName
 from agent.model.treatment import Treatment
 from agent.model.verification import Depth, Verification
-from agent.transfer.uploader import Uploader
+from agent.transfer.uploading import Uploader
 from tests.sim.checks import MAKING, SENDING, chosen, told, wrong_at_the_end, wrong_on_the_way
 from tests.sim.drive import SimDrive
 from tests.sim.store import LETTERS, NEVER

@@ -24,7 +24,7 @@ from agent.transfer.link import ReaderLink
 from agent.transfer.reader import Reader, serve
 from agent.transfer.ring import Ring
 from agent.transfer.slots import SlotPool
-from agent.transfer.uploader import Uploader
+from agent.transfer.uploading import Uploader
 from agent.volume.block import BlockSource, BytesSource
 from tests.kit.faults import FaultySource
 from tests.kit.transfer import SLOTS, Drive, Told

@@ -225,14 +225,20 @@ def _show_rows(names: Sequence[str], rows: Sequence[Sequence[str]], nothing: str
             table.add_row(*row)
         screen.print(table)
     else:
-        widths = [max(map(len, column)) for column in zip(*(row[:-1] for row in rows), strict=True)]
+        columns = zip(*(row[:-1] for row in (names, *rows)), strict=True)
+        widths = [max(map(len, column)) for column in columns]
         if sum(widths) + 2 * len(widths) > screen.width:
             widths = [0] * len(widths)
+        else:
+            screen.print(_in_line(names[:-1], widths), style="underline")
         for row in rows:
-            facts = "  ".join(fact.ljust(width) for fact, width in zip(row, widths, strict=False))
-            screen.print(facts.rstrip(), style="bold")
+            screen.print(_in_line(row[:-1], widths), style="bold")
             if row[-1]:
                 screen.print(Padding(row[-1], (0, 0, 0, 2)))
+
+
+def _in_line(facts: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(fact.ljust(width) for fact, width in zip(facts, widths, strict=True)).rstrip()
 
 
 def show_events(events: Sequence[Event], as_json: bool) -> None:

@@ -175,8 +175,10 @@ def test_a_narrow_screen_cuts_nothing_of_what_is_said_of_a_drive(
     note = " ".join(f"word{number}" for number in range(40))
     monkeypatch.setattr(screen, "console", lambda: Console(width=80))
     screen.show_drives([{**row, "note": note}])
-    first, *rest = capsys.readouterr().out.splitlines()
-    assert first == "WD-1  3  -  extra drive  -"
+    head, first, *rest = capsys.readouterr().out.splitlines()
+    assert head.split() == ["drive", "bay", "job", "state", "percent"]
+    assert first.split() == ["WD-1", "3", "-", "extra", "drive", "-"]
+    assert [first.index(fact) for fact in ("3", "extra")] == [head.index(name) for name in ("bay", "state")]
     assert " ".join(" ".join(rest).split()) == note
     assert all(line.startswith("  ") for line in rest)
 

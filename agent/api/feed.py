@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,8 +100,9 @@ class Feed:
             self._wanted.set()
             if after is None:
                 yield Begun(known)
-            for event in await self._missed(known if after is None else after, known):
-                yield Moved(event)
+            async with aclosing(self._missed(known if after is None else after, known)) as missed:
+                async for event in missed:
+                    yield Moved(event)
             for went in [*self._told.values()]:
                 yield went
             async for tiding in self._tidings(queue):
@@ -121,14 +122,14 @@ class Feed:
                 return
             yield tiding
 
-    async def _missed(self, after: int, until: int) -> list[Event]:
-        """Of very many the newest."""
+    async def _missed(self, after: int, until: int) -> AsyncGenerator[Event, None]:
+        """Of very many the newest. A page at a time: many listeners may miss much."""
         begin = max(after, until - MAX_MISSED)
-        found: list[Event] = []
         while begin < until and (page := await self._catalog.events_after(begin, limit=PAGE_EVENTS)):
-            found += [event for event in page if event.id <= until]
+            for event in page:
+                if event.id <= until:
+                    yield event
             begin = page[-1].id
-        return found
 
     @contextmanager
     def _joined(self) -> Iterator[asyncio.Queue[Tiding | None]]:

@@ -85,6 +85,27 @@ async def test_who_comes_again_hears_what_it_missed_and_nothing_twice(catalog: C
     await other.aclose()
 
 
+async def test_what_was_missed_is_read_as_it_is_told(
+    catalog: Catalog, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_module, "PAGE_EVENTS", 2)
+    for number in range(9):
+        await catalog.create_job(spec(f"job-{number}", f"S{number}"), ship=False, who="t")
+    asked: list[int] = []
+    after = catalog.events_after
+
+    async def counted(event_id: int, **options: Any) -> Any:
+        asked.append(event_id)
+        return await after(event_id, **options)
+
+    monkeypatch.setattr(catalog, "events_after", counted)
+    tidings = feed.listen(0)
+    assert (await _next(tidings, Moved)).event.id == 1
+    assert len([one for one in asked if one < 8]) == 1
+    assert [(await _next(tidings, Moved)).event.id for _ in range(8)] == [*range(2, 10)]
+    await tidings.aclose()
+
+
 async def test_a_surprise_ends_no_live_events_and_stands_in_the_log(
     catalog: Catalog, feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,10 +9,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from agent.catalog import Catalog
 from agent.catalog.chain import Head
 from agent.catalog.history import HistoryCheck
+from agent.cli.main import cli
 from agent.config.notify import Hook, NotifySettings
 from agent.errors import StateUnusable
 from agent.model.secrets import Secret
@@ -214,3 +216,10 @@ async def test_a_receiver_by_apprise_that_never_stops_answering_fills_no_memory(
             await ended.wait()
     assert outcome.result is Result.PUT_OFF
     assert sent[0] < 400 << 20
+
+
+@pytest.mark.parametrize("command", [["list"], ["list", "--all"], ["retry", "--all"], ["drop", "--all"]])
+def test_looking_after_notifications_makes_no_box_where_none_is(tmp_path: Path, command: list[str]) -> None:
+    ran = CliRunner().invoke(cli, ["--state", str(tmp_path / "state"), "notify", *command])
+    assert ran.exit_code == 0
+    assert not list(tmp_path.rglob("notices.sqlite*"))

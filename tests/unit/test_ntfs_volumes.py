@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import pytest
 
@@ -10,9 +11,11 @@ from agent.errors import NtfsDamaged, UnreadableSectors
 from agent.volume.block import BytesSource
 from agent.volume.ntfs import ORPHAN, DamagedRecord, Entry, NtfsVolume, StreamKind
 from agent.volume.ntfs import extents as extents_module
+from agent.volume.ntfs import finder as finder_module
 from agent.volume.ntfs import repeats as repeats_module
 from agent.volume.ntfs import table as table_module
 from agent.volume.ntfs.geometry import read_geometry
+from agent.volume.ntfs.index import DirectoryIndex
 from agent.volume.ntfs.scan import scan
 from agent.volume.ntfs.table import MasterFileTable
 from fixtures.ntfs_made import MadeVolume
@@ -226,6 +229,26 @@ def test_names_that_differ_in_case_only_are_different_files() -> None:
         found = opened.find(name)
         assert found is not None
         assert found.record == number
+
+
+def test_a_directory_is_opened_once_for_all_that_is_looked_up_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = MadeVolume(total_clusters=256, upcase_cluster=100)
+    names = [f"file {at}" for at in range(5)]
+    for number, name in enumerate(names, 30):
+        _file(volume, number, name)
+    volume.index = [(reference(30 + at), name_value(ROOT, name)) for at, name in enumerate(names)]
+    opened = NtfsVolume.open(BytesSource(volume.build()))
+    made: list[DirectoryIndex] = []
+
+    def counted(*arguments: Any) -> DirectoryIndex:
+        made.append(DirectoryIndex(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(finder_module, "DirectoryIndex", counted)
+    found = [opened.find(name) for name in (*names, "FILE 3", "file 9", "file 1\\below")]
+    assert [each and each.record for each in found] == [30, 31, 32, 33, 34, 33, None, None]
+    # The last path leads through the root once more.
+    assert len(made) == 2
 
 
 def test_what_ntfs_keeps_for_itself_is_told_below_extend_too() -> None:

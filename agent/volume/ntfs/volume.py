@@ -11,25 +11,22 @@ from agent.errors import DiskOperationFailed, NtfsDamaged
 from agent.volume.block import BlockSource
 from agent.volume.entry import DamagedRecord, Entry, StreamRef
 from agent.volume.ntfs.content import ContentReader
-from agent.volume.ntfs.facts import DOS_NAMESPACE, FileFacts, FileName, gather
+from agent.volume.ntfs.finder import Finder
 from agent.volume.ntfs.geometry import read_geometry
-from agent.volume.ntfs.index import UPCASE_BYTES, DirectoryIndex, Found, UpperCase
 from agent.volume.ntfs.logfile import PAGE_BYTES, PAGES, is_open
-from agent.volume.ntfs.record import DIRECTORY, RECORD_MASK, Attribute, AttributeType, Record, decode_name
-from agent.volume.ntfs.scan import make_entry, scan
+from agent.volume.ntfs.record import AttributeType, decode_name
+from agent.volume.ntfs.scan import scan
 from agent.volume.ntfs.table import MasterFileTable
-from agent.volume.ntfs.tree import EXTEND_RECORD, FIRST_USER_RECORD, MAX_DEPTH, ROOT_RECORD
+from agent.volume.ntfs.tree import FIRST_USER_RECORD
 from agent.volume.window import WindowCache
 
 _MFT_RECORD, _LOG_RECORD, _VOLUME_RECORD = 0, 2, 3
-_UPCASE_RECORD = 10
 _DIRTY = 0x0001
 _HIBERNATION_FILE = "hiberfil.sys"
 _HIBERNATION_HEADER_BYTES = 4096
 _HIBERNATED = frozenset({b"hibr", b"rstr"})
 """How the header begins while memory waits in the file, or when its return was begun and not finished; after
 that Windows writes "wake", or zeros. Both cases of letters occur (PO_MEMORY_IMAGE, Windows 2000 to 11)."""
-_MAX_CACHED_DIRECTORIES = 4096
 _MAX_IN_USE_BYTES = 4 * 1024 * 1024
 """Of the map of records in use: that of 32 million records."""
 
@@ -48,8 +45,7 @@ class NtfsVolume:
         self._cached = source if isinstance(source, WindowCache) else WindowCache(source)
         self._table = MasterFileTable(self._cached, self._geometry, source)
         self._content = ContentReader(source, self._cached, self._table)
-        self._upper: UpperCase | None = None
-        self._directories: dict[tuple[int, str], Found] = {}
+        self._finder = Finder(self._table, self._cached)
         self.serial = self._geometry.serial
         self.cluster_size = self._geometry.cluster_size
         self.record_size = self._geometry.record_size
@@ -153,59 +149,11 @@ class NtfsVolume:
         Case is told apart only where names differ in nothing else; links are not followed. Raises
         NtfsDamaged when a directory's index contradicts itself or the table, UnreadableSectors.
         """
-        names = [name for name in path.split("\\") if name]
-        if len(names) > MAX_DEPTH:
-            return None
-        record, attributes = self._load(ROOT_RECORD)
-        if not names:
-            return make_entry(self._table, record, gather(attributes, ROOT_RECORD), [((), False)])[0]
-        walked: tuple[str, ...] = ()
-        is_system = False
-        for depth, name in enumerate(names, 1):
-            found = self._step(record, attributes, name, is_final=depth == len(names))
-            if found is None:
-                return None
-            parent = record.number
-            record, attributes = self._load(found.reference)
-            facts = gather(attributes, record.number)
-            walked = (*walked, _own_name(facts, parent, found, record.number))
-            is_system = is_system or parent == EXTEND_RECORD
-        is_system = is_system or record.number < FIRST_USER_RECORD
-        return make_entry(self._table, record, facts, [(walked, is_system)])[0]
-
-    def _step(
-        self, directory: Record, attributes: list[Attribute], name: str, *, is_final: bool
-    ) -> Found | None:
-        """Look up one name; the directories on the way are remembered, the last name is not."""
-        if not directory.flags & DIRECTORY:
-            return None
-        known = self._directories.get((directory.reference, name))
-        if known is not None:
-            return known
-        index = DirectoryIndex(directory.number, attributes, self._cached, self._geometry)
-        found = index.look_up(name, self._upper_case())
-        if found is not None and not is_final:
-            if len(self._directories) >= _MAX_CACHED_DIRECTORIES:
-                self._directories.clear()
-            self._directories[directory.reference, name] = found
-        return found
-
-    def _load(self, reference: int) -> tuple[Record, list[Attribute]]:
-        record = self._table.referenced(reference)
-        return record, self._table.attributes(record)
-
-    def _upper_case(self) -> UpperCase:
-        if self._upper is None:
-            _, attributes = self._load(_UPCASE_RECORD)
-            data = [each for each in attributes if each.type == AttributeType.DATA and not each.name]
-            if not data:
-                raise NtfsDamaged("$UpCase has no content")
-            self._upper = UpperCase(self._table.value(data, UPCASE_BYTES))
-        return self._upper
+        return self._finder.find(path)
 
     def _describe(self) -> tuple[str, tuple[int, int], bool]:
         """Label, version and state from $Volume. Raises NtfsDamaged when they are not there."""
-        _, attributes = self._load(_VOLUME_RECORD)
+        attributes = self._table.attributes(self._table.referenced(_VOLUME_RECORD))
         label = ""
         version: tuple[int, int] | None = None
         flags = 0
@@ -219,17 +167,3 @@ class NtfsVolume:
         if version is None:
             raise NtfsDamaged("$Volume does not tell the version of NTFS")
         return label, version, flags & _DIRTY != 0
-
-
-def _own_name(facts: FileFacts, parent: int, found: Found, number: int) -> str:
-    """The name as the file itself has it; the long one where the index led by the 8.3 alias."""
-    here = [name for name in facts.names if name.parent & RECORD_MASK == parent]
-    if not any(name.name == found.name for name in here):
-        raise NtfsDamaged(f"MFT record {number} is listed in directory {parent} and does not have that name")
-    if _is_alias(here, found.name):
-        return next((name.name for name in here if name.namespace != DOS_NAMESPACE), found.name)
-    return found.name
-
-
-def _is_alias(names: list[FileName], text: str) -> bool:
-    return all(name.namespace == DOS_NAMESPACE for name in names if name.name == text)

@@ -18,6 +18,9 @@ from agent.cli.main import cli
 from agent.config.notify import Hook, NotifySettings
 from agent.errors import StateUnusable
 from agent.model.secrets import Secret
+from agent.station.notices import outbox
+from agent.station.notices.letters import Letter
+from agent.station.notices.outbox import Outbox
 from agent.station.notices.outcome import DELIVERED, Outcome, Result, put_off
 from agent.station.notices.posting import post
 from agent.station.notices.relayed import relay
@@ -223,3 +226,36 @@ def test_looking_after_notifications_makes_no_box_where_none_is(tmp_path: Path, 
     ran = CliRunner().invoke(cli, ["--state", str(tmp_path / "state"), "notify", *command])
     assert ran.exit_code == 0
     assert not list(tmp_path.rglob("notices.sqlite*"))
+
+
+def test_the_box_is_bounded_and_forgets_the_oldest_that_were_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for bound in ("MAX_WAITING", "MAX_DEAD"):
+        monkeypatch.setattr(outbox, bound, 5)
+    box = Outbox(tmp_path / "notices.sqlite")
+    over = [
+        box.put(page, [Letter("pager", f"m{page}-{one}", "t", "{}") for one in range(4)], [], 1000.0)
+        for page in range(5)
+    ]
+    assert over == [0, 3, 4, 4, 4]
+    assert len(box.letters(waiting=True)) == 10
+    assert [one.message for one in box.letters()] == ["m3-3", *(f"m4-{one}" for one in range(4))]
+
+
+async def test_a_clock_that_is_set_back_delays_no_letter_and_keeps_none_for_ever(
+    tmp_path: Path, catalog: Catalog, clock: Ticking
+) -> None:
+    sent = Post(put_off("the receiver answered 500"))
+    bench = Bench(tmp_path, catalog, clock, HOOK, send=sent.send)
+    await bench.gather()
+    await bench.finish()
+    await bench.gather()
+    await bench.deliver()
+    clock.pass_days(-1)
+    assert await bench.deliver() == 1
+    for _ in range(60):
+        clock.now += timedelta(hours=1)
+        await bench.deliver()
+    (dead,) = bench.outbox.letters()
+    assert dead.tries == len(sent.messages) < 40

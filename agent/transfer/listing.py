@@ -29,6 +29,8 @@ FILES_PER_MESSAGE = 1024
 EXTENTS_PER_MESSAGE = 50_000
 CHARS_PER_MESSAGE = 4 << 20
 """Of the paths of its files, all written out: a folder that lies deep is told once, and used for each."""
+NAME_CHARS = 16
+"""What each name of a path counts beside its own: it takes sixty bytes of memory however short it is."""
 STREAMS_AT_ONCE = 16
 """Of one file; a path of a thousand folders stands in the row of each."""
 MAX_EXTENTS = 1_000_000
@@ -113,7 +115,7 @@ class Batch:
 
 
 def _chars(names: Sequence[str]) -> int:
-    return sum(map(len, names)) + len(names)
+    return sum(map(len, names)) + NAME_CHARS * len(names)
 
 
 def parts_of(entry: Entry | DamagedRecord) -> Iterator[Entry | DamagedRecord]:

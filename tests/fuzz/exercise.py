@@ -66,8 +66,8 @@ def exercise(drive: CheckedDrive, credential: Credential | None, trail: Trail) -
         trail.note(error)
         return
     volume = opened.ntfs
-    trail.stage = "hibernation"
-    _ = volume.is_hibernated
+    trail.stage = "state"
+    _ = volume.is_hibernated, volume.is_log_open, volume.state
     entries = _scan(volume, drive, trail)
     _find(volume, entries, trail)
     _read_streams(volume, entries, trail)

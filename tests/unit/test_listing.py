@@ -189,6 +189,14 @@ def test_a_batch_is_full_of_deep_paths_before_they_are_many_megabytes() -> None:
     assert len(Listed.of(json.loads(json.dumps(batch.message()))).names) == files
 
 
+def test_a_batch_is_full_of_names_before_they_take_more_memory_than_their_letters() -> None:
+    deep, batch, files = ("dd",) * 1000, Batch(), 0
+    while not batch.is_full:
+        batch.add(Entry(files, 1, (*deep, str(files)), False, 0, 0, 0, 0, 0, 1, False, (), None, None))
+        files += 1
+    assert 200 < files < 300
+
+
 @pytest.mark.parametrize(("files", "folder_chars"), [(1025, 1), (1000, 10_000), (1, 10_000_000)])
 def test_a_message_of_few_bytes_and_very_many_characters_is_refused(files: int, folder_chars: int) -> None:
     numbers = np.frombuffer(base64.b64decode(_message()["numbers"]), "<u8")

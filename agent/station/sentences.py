@@ -107,7 +107,8 @@ def _with_findings(drive: Drive, finish: Event | None) -> Sentence:
         for count, what in ((drive.tally.failed, "failed"), (drive.tally.skipped, "skipped"))
         if count.files
     ]
-    return Sentence(f"{text} ({': '.join(filter(None, (status, ', '.join(missing))))})", next_step)
+    told = f"{text} ({': '.join(filter(None, (status, ', '.join(missing))))})"
+    return Sentence(f"{told}: {detail}" if detail else told, next_step)
 
 
 def _newest(events: Sequence[Event], what: str) -> Event | None:

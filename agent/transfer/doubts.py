@@ -9,8 +9,11 @@ DOUBTS: Final = {
     "dirty": "the volume is dirty: Windows did not finish writing to it; it is read as it lies",
     "hibernated": "Windows is hibernated on this volume: what it had not written yet is not on the drive",
     "log_open": "the volume was not dismounted: its newest files and changes may be missing",
+    "has_others": "the drive has further data volumes: nothing of them is copied",
 }
 """By the field of ``opened`` that raises it."""
+
+NO_FILES: Final = "the volume has no file that is to be copied"
 
 
 def doubts_of(opened: Mapping[str, Any]) -> Iterator[str]:

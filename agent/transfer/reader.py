@@ -109,6 +109,7 @@ class Reader:
                 "hibernated": opened.ntfs.is_hibernated,
                 "log_open": opened.ntfs.is_log_open,
                 "state": opened.ntfs.state,
+                "has_others": opened.has_others,
                 "choice": opened.choice,
                 "protection": opened.protection,
                 "confinement": self._confinement.sentence,

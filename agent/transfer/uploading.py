@@ -19,7 +19,7 @@ from agent.model.tally import Tally
 from agent.transfer import inventory
 from agent.transfer.board import Board
 from agent.transfer.books import Books
-from agent.transfer.doubts import DOUBTS, doubts_of
+from agent.transfer.doubts import DOUBTS, NO_FILES, doubts_of
 from agent.transfer.events import Tell, emit, error_fields, tally_fields
 from agent.transfer.frames import Message
 from agent.transfer.gauge import Gauge
@@ -86,7 +86,7 @@ class Uploader:
         self._is_resume = order.journal.exists()
         self._journal: Journal | None = None
         self._books: Books | None = None
-        self._mapfile, self._lost, self._doubts = "", list[str](), ""
+        self._mapfile, self._lost, self._doubts = "", list[str](), list[str]()
         self._room = Room(order.journal, order.keep_free_bytes, order.most_state_bytes)
         self._no_room: StateUnusable | None = None
 
@@ -130,7 +130,7 @@ class Uploader:
                 return
             self._tell("opened", **{key: opened.get(key) for key in _OPENED})
             volume = str(opened.get("volume"))[:16]
-            self._doubts = "; ".join(doubts_of(opened))
+            self._doubts = [*doubts_of(opened)]
             state = str(opened.get("state"))[:16]
             journal = self._journal = await asyncio.to_thread(
                 Journal, self._order.journal, self._order.journal_of(volume, state)
@@ -299,12 +299,13 @@ class Uploader:
         tally = await asyncio.to_thread(journal.tally)
         if not tally.balances or not (journal.is_complete or self._cancelled):
             raise AssertionError(f"the books do not balance: {tally}")
+        doubts = self._doubts if tally.discovered.files or self._cancelled else [*self._doubts, NO_FILES]
         status = await asyncio.to_thread(_status, journal, tally)
         if self._cancelled:
             status = DriveStatus.COMPLETED_WITH_ERRORS
-        elif status is DriveStatus.COMPLETED and self._doubts:
+        elif status is DriveStatus.COMPLETED and doubts:
             status = DriveStatus.COMPLETED_WITH_WARNINGS
-        extra: dict[str, object] = {"detail": self._doubts} if self._doubts else {}
+        extra: dict[str, object] = {"detail": "; ".join(doubts)} if doubts else {}
         extra["overwritten"] = await asyncio.to_thread(journal.has_any, DispositionStatus.OVERWRITTEN)
         await self._report(journal, status, tally, cancelled=self._cancelled, **extra)
 

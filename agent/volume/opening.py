@@ -42,7 +42,7 @@ PEOPLE_HOLD = (ProtectorKind.PASSWORD, ProtectorKind.RECOVERY_PASSWORD, Protecto
 class OpenedVolume:
     """A readable volume, and ``source``, its plain bytes; ``choice`` and ``protection`` are for the log.
 
-    ``placement`` tells where on the drive its bytes lie.
+    ``placement`` tells where on the drive its bytes lie. ``has_others``: the drive has more data volumes.
     """
 
     ntfs: NtfsVolume
@@ -50,6 +50,7 @@ class OpenedVolume:
     placement: tuple[Placement, ...]
     choice: str
     protection: str
+    has_others: bool = False
 
 
 def open_volume(
@@ -67,7 +68,9 @@ def open_volume(
         if not allow_unencrypted:
             raise BitLockerNotActivated("the volume is not protected by BitLocker")
         protection += ", as the job allows"
-    return OpenedVolume(ntfs, plain.source, plain.placement, plain.choice, protection)
+    return OpenedVolume(
+        ntfs, plain.source, plain.placement, plain.choice, protection, has_others=plain.has_others
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,8 @@ class PlainVolume:
     """The readable bytes of the first data volume, whatever is in it.
 
     ``start`` is the byte of the drive at which the volume begins, ``placement`` tells which of its bytes
-    lie where on the drive; ``choice`` and ``protection`` are for the log.
+    lie where on the drive; ``choice`` and ``protection`` are for the log. ``has_others``: the drive has more
+    data volumes.
     """
 
     source: BlockSource
@@ -84,6 +88,7 @@ class PlainVolume:
     is_encrypted: bool
     choice: str
     protection: str
+    has_others: bool = False
 
 
 def open_plain(drive: BlockSource, credential: Credential | None) -> PlainVolume:
@@ -95,11 +100,13 @@ def open_plain(drive: BlockSource, credential: Credential | None) -> PlainVolume
     volume = chosen.source
     if not is_bitlocker(volume):
         placement = plain_placement(volume.start, volume.size_bytes)
-        return PlainVolume(volume, volume.start, placement, False, chosen.why, "not encrypted")
+        return PlainVolume(
+            volume, volume.start, placement, False, chosen.why, "not encrypted", chosen.has_others
+        )
     decrypted = unlock_volume(volume, read_metadata(volume), credential)
     placement = bitlocker_placement(volume.start, decrypted.regions, decrypted.sector_size)
     protection = describe(decrypted.metadata)
-    return PlainVolume(decrypted, volume.start, placement, True, chosen.why, protection)
+    return PlainVolume(decrypted, volume.start, placement, True, chosen.why, protection, chosen.has_others)
 
 
 def open_filesystem(plain: PlainVolume) -> NtfsVolume:

@@ -23,11 +23,15 @@ _SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class ChosenVolume:
-    """The volume to ingest, and a sentence for the log that says which it is and why."""
+    """The volume to ingest, and a sentence for the log that says which it is and why.
+
+    ``has_others``: more data volumes lie behind it, which nobody ingests.
+    """
 
     source: SubSource
     partition: Partition
     why: str
+    has_others: bool = False
 
 
 def find_volumes(source: BlockSource) -> Layout:
@@ -77,14 +81,19 @@ def first_data_volume(source: BlockSource) -> ChosenVolume:
             f"partition {chosen.number} ends at byte {chosen.end}, "
             f"but the device or image ends after {source.size_bytes}"
         )
-    return ChosenVolume(SubSource(source, chosen.start, chosen.size_bytes), chosen, _reason(layout, chosen))
+    volume = SubSource(source, chosen.start, chosen.size_bytes)
+    return ChosenVolume(volume, chosen, _reason(layout, chosen), has_others=_later(layout, chosen) > 0)
+
+
+def _later(layout: Layout, chosen: Partition) -> int:
+    return sum(part.role is PartitionRole.DATA and part.start > chosen.start for part in layout.partitions)
 
 
 def _reason(layout: Layout, chosen: Partition) -> str:
     if layout.table is PartitionTable.NONE:
         return f"the whole device is one volume of {chosen.size_bytes} bytes without a partition table"
     skipped = [part for part in layout.partitions if part.start < chosen.start]
-    later = sum(part.role is PartitionRole.DATA and part.start > chosen.start for part in layout.partitions)
+    later = _later(layout, chosen)
     reason = (
         f"{layout.table} partition {chosen.number} ({chosen.size_bytes} bytes from byte {chosen.start}) "
         f"is the first data volume"

@@ -155,3 +155,25 @@ async def test_a_folder_that_only_looks_like_one_of_windows_own_is_the_customers
     assert told.last["tally"]["done"][0] == 2
     for number in (40, 41):
         assert await _content(store, f"drive/{directories[number]}/a.txt") == b"content"
+
+
+async def test_a_drive_with_a_second_data_volume_does_not_complete_without_a_warning(tmp_path: Path) -> None:
+    volume = _volume(tmp_path / "volume.img").read_bytes()
+    sectors = len(volume) // 512
+    rows = [struct.pack("<B3sB3sII", 0, b"", 7, b"", 64 + sectors * n, sectors) for n in range(2)]
+    table = bytes(446) + b"".join(rows).ljust(64, b"\0") + b"\x55\xaa"
+    image = tmp_path / "drive.img"
+    image.write_bytes(table.ljust(64 * 512, b"\0") + volume * 2)
+    store = MemoryBlobStore()
+    told = await ingest(Drive(image, tmp_path), store)
+    assert _ended(told) == ("finished", "CompletedWithWarnings")
+    assert "further data volume" in told.last["detail"]
+    assert await _content(store) == OLD
+
+
+async def test_a_drive_with_no_file_does_not_complete_without_a_warning(tmp_path: Path) -> None:
+    image = tmp_path / "drive.img"
+    image.write_bytes(MadeVolume(mft=((4, 24),)).build())
+    told = await ingest(Drive(image, tmp_path), MemoryBlobStore())
+    assert _ended(told) == ("finished", "CompletedWithWarnings")
+    assert "no file" in told.last["detail"]

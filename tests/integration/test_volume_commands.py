@@ -188,7 +188,7 @@ def test_info_goes_as_far_as_it_can_and_says_where_it_ended(
     told = json.loads(done.out)
     assert done.code == 4
     assert (told["ended"]["step"], told["ended"]["error"]) == (step, error)
-    assert told["ended"]["detail"].rstrip(".") in done.error
+    assert told["ended"]["detail"].rstrip(".") in json.loads(done.said)["error"]["message"]
     assert f"at the {step}" in volume("info", image).text
     assert f"[drive: {error}]" in volume("list", image).error
 

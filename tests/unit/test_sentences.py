@@ -133,6 +133,13 @@ def test_findings_are_counted(job: Job) -> None:
     assert line.startswith("it is done, with findings (CompletedWithErrors: 2 failed, 1 skipped). `log show`")
 
 
+def test_a_drive_that_may_not_hold_everything_tells_why(job: Job) -> None:
+    why = "the volume was not dismounted: its newest files and changes may be missing"
+    finish = _event("drive.finish_with_findings", why)
+    line = _said(job, DriveState.COMPLETED_MORE_INFO, finish, copy_status="CompletedWithWarnings")
+    assert line.startswith(f"it is done, with findings (CompletedWithWarnings): {why}. `log show`")
+
+
 def test_a_drive_in_a_bay_that_no_station_works_is_not_called_unseen(job: Job) -> None:
     assert _said(job, DriveState.SPECIFIED, is_in_bay=True).startswith("it is in its bay, and no station")
     assert _said(job, DriveState.SPECIFIED, is_in_bay=False).startswith("it was not seen yet. Put it into")
@@ -145,6 +152,18 @@ def test_of_a_drive_that_moves_its_speed_and_what_holds_it_up_are_told(job: Job)
     assert said.line() == (
         "it is being copied: 40.0 MB/s, about 1 h 30 min left, held up by the network. Nothing to do."
     )
+
+
+def test_a_drive_is_shown_with_how_it_goes_and_what_the_service_refused(job: Job) -> None:
+    (plain,) = job.drives
+    said = sentence_of(job, plain, (), is_in_bay=None)
+    going = Going("service", 10**6, 59, throttled_requests=1, cut_requests=2)
+    cells = dict(drive_facts(job, replace(plain, going=going), said))
+    assert cells["going"] == "1.0 MB/s, about 59 s left, held up by the service"
+    assert cells["weather"] == (
+        "the service answered 503 to 1 request, 2 requests cut off unanswered and sent again"
+    )
+    assert not {"going", "weather"} & dict(drive_facts(job, plain, said)).keys()
 
 
 @pytest.mark.parametrize(

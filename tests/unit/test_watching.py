@@ -8,11 +8,8 @@ from typing import Any
 
 import pytest
 
-from agent.cli.screen import drive_facts, duration
+from agent.cli.screen import duration
 from agent.cli.watching import Watching, progress_text
-from agent.model.going import Going
-from agent.model.identity import SerialNumber
-from agent.model.job import Drive
 
 NOTHING = [0, 0]
 
@@ -137,13 +134,3 @@ def test_machines_are_told_nothing_on_the_way(capsys: pytest.CaptureFixture[str]
         screen.take(_progress(50, NOTHING))
         screen.take(_finished())
     assert _said(capsys) == []
-
-
-def test_a_drive_is_shown_with_how_it_goes_and_what_the_service_refused() -> None:
-    going = Going("service", 10**6, 59, throttled_requests=1, cut_requests=2)
-    cells = dict(drive_facts(Drive(SerialNumber.parse("S1"), going=going)))
-    assert cells["going"] == "1.0 MB/s, about 59 s left, held up by the service"
-    assert cells["weather"] == (
-        "the service answered 503 to 1 request, 2 requests cut off unanswered and sent again"
-    )
-    assert not {"going", "weather"} & dict(drive_facts(Drive(SerialNumber.parse("S1")))).keys()

@@ -61,11 +61,9 @@ async def back_up(path: Path, key_file: Path, to: Path) -> Backup:
     Raises MalformedInput when there is one, and StateUnusable, also when the copy is no sound catalog.
     """
     _check_places(path, to)
-    async with open_database(path, key_file, BUSY_TIMEOUT_S) as (_, box):
+    async with open_database(path, key_file, BUSY_TIMEOUT_S):
         with _workplace(to.parent, to.name) as copy:
             await asyncio.to_thread(_copy, path, copy)
-            with told(str(copy)), closing(sqlite3.connect(copy)) as connection, connection:
-                connection.execute("INSERT OR REPLACE INTO key_mark (id, mark) VALUES (1, ?)", (box.mark,))
             _check_file(copy, key_file)
             found = await _looked_at(copy, key_file)
             _settle(copy)

@@ -18,6 +18,7 @@ import sqlalchemy
 from sqlalchemy import URL, Engine, create_engine, event, func, insert, select
 
 from agent.catalog import schema
+from agent.catalog.chain import Head
 from agent.catalog.connection import MAX_CONNECTIONS, Connection, Threads
 from agent.catalog.keybox import ID_DIGITS, KeyBox, ensure_key_file, fitting
 from agent.catalog.migrate import migrate
@@ -156,29 +157,9 @@ def _prepare(place: Path | Server, key_file: Path, engine: Engine) -> KeyBox:
     with told(shown):
         if isinstance(place, Path):
             _ensure_file(place)
-        sealed, mark = _bring_up_to_date(engine)
-    if sealed and not key_file.exists():
-        raise StateUnusable(
-            f"key file {key_file} is gone, and catalog {shown} holds {sealed} drive keys sealed with it"
-        )
-    if isinstance(place, Path):
-        return _key_of_file(key_file, mark, shown)
-    with told(shown):
-        return _key_of_fleet(key_file, engine, shown)
-
-
-def _key_of_file(key_file: Path, mark: str | None, shown: str) -> KeyBox:
-    if mark is not None and not key_file.exists():
-        raise StateUnusable(f"key file {key_file} is gone, and catalog {shown} needs key {mark[:ID_DIGITS]}")
-    ensure_key_file(key_file)
-    box = fitting(key_file, mark)
-    if box is None:
-        assert mark is not None
-        raise StateUnusable(
-            f"key file {key_file} is not that of catalog {shown}, which needs key {mark[:ID_DIGITS]}: "
-            "put that in its place, or end a `keys rotate` that was cut off by giving it again"
-        )
-    return box
+        with engine.execution_options(immediate=True).begin() as connection:
+            migrate(connection)
+            return _key(connection, key_file, shown, _CURE if isinstance(place, Path) else _CURE_OF_FLEET)
 
 
 def _ensure_file(path: Path) -> None:
@@ -186,29 +167,30 @@ def _ensure_file(path: Path) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600))
 
 
-def _bring_up_to_date(engine: Engine) -> tuple[int, str | None]:
-    """The number of sealed keys in it, and the mark of the key that they are sealed with, if it has one."""
-    with engine.execution_options(immediate=True).begin() as connection:
-        migrate(connection)
-        count = select(func.count()).where(schema.drive.c.sealed_key.is_not(None))
-        mark = connection.execute(select(schema.key_mark.c.mark)).scalar()
-        return connection.execute(count).scalar_one(), mark
+_CURE = "put that in its place, or end a `keys rotate` that was cut off by giving it again"
+_CURE_OF_FLEET = "copy that of another of its stations"
 
 
-def _key_of_fleet(key_file: Path, engine: Engine, shown: str) -> KeyBox:
-    """The first station makes it; every other one must have been given the same."""
-    with engine.execution_options(immediate=True).begin() as connection:
-        mark = connection.execute(select(schema.key_mark.c.mark)).scalar()
-        if mark is not None and not key_file.exists():
-            raise StateUnusable(
-                f"key file {key_file} is missing: copy that of another station of catalog {shown}"
-            )
-        ensure_key_file(key_file)
-        box = fitting(key_file, mark)
-        if box is None:
-            raise StateUnusable(
-                f"key file {key_file} is not that of catalog {shown}: copy that of another of its stations"
-            )
-        if mark is None:
-            connection.execute(insert(schema.key_mark).values(id=1, mark=box.mark))
-        return box
+def _key(connection: sqlalchemy.Connection, key_file: Path, shown: str, cure: str) -> KeyBox:
+    """The first who comes makes the key and marks the catalog with it; every other one must have the same."""
+    of_drives = select(func.count()).where(schema.drive.c.sealed_key.is_not(None))
+    sealed = connection.execute(of_drives).scalar_one()
+    mark = connection.execute(select(schema.key_mark.c.mark)).scalar()
+    needed = f"needs key {mark[:ID_DIGITS]}" if mark else f"holds {sealed} drive keys sealed with it"
+    if (mark or sealed) and not key_file.exists():
+        raise StateUnusable(f"key file {key_file} is missing, and catalog {shown} {needed}: {cure}")
+    ensure_key_file(key_file)
+    box = fitting(key_file, mark)
+    if box is None:
+        raise StateUnusable(f"key file {key_file} is not that of catalog {shown}, which {needed}: {cure}")
+    if mark is None and _is_its_key(connection, box, sealed):
+        connection.execute(insert(schema.key_mark).values(id=1, mark=box.mark))
+    return box
+
+
+def _is_its_key(connection: sqlalchemy.Connection, box: KeyBox, sealed: int) -> bool:
+    """Of a catalog that names none: the history is signed with it, or nothing was done with a key yet."""
+    end = connection.execute(select(schema.history_head)).first()
+    if end is None or end.signature is None:
+        return not sealed
+    return box.has_signed(str(Head(end.event_id, end.hash)), end.signature)

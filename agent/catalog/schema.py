@@ -181,7 +181,7 @@ claim = Table(
     Column("until", UtcTime, nullable=False),
 )
 
-# One row in a catalog that stations share: what only the key of keys can have signed.
+# One row: what only the key of keys can have signed.
 key_mark = Table(
     "key_mark",
     metadata,

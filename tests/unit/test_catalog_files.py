@@ -287,16 +287,58 @@ async def test_settings_that_make_the_file_safe_are_on(tmp_path: Path) -> None:
 async def test_lost_key_file_is_not_replaced_while_keys_are_sealed_with_it(tmp_path: Path) -> None:
     await filled(tmp_path)
     (tmp_path / "catalog.key").unlink()
-    assert "catalog.key is gone, and catalog" in await refused(tmp_path)
+    assert "catalog.key is missing, and catalog" in await refused(tmp_path)
     assert not (tmp_path / "catalog.key").exists()
 
 
-async def test_other_key_file_opens_no_key(tmp_path: Path) -> None:
+async def test_other_key_file_is_refused(tmp_path: Path) -> None:
+    async with opened(tmp_path):
+        pass
+    (tmp_path / "catalog.key").write_bytes(bytes(32))
+    assert "catalog.key is not that of catalog" in await refused(tmp_path)
+
+
+async def test_nobody_makes_a_catalog_a_second_key(tmp_path: Path) -> None:
+    async with opened(tmp_path):
+        pass
+    with pytest.raises(
+        StateUnusable, match=r"own.key is missing, and catalog .* needs key [0-9a-f]{16}: put"
+    ):
+        async with open_catalog(tmp_path / "catalog.sqlite", tmp_path / "own.key"):
+            pass
+    assert not (tmp_path / "own.key").exists()
+
+
+async def test_other_key_file_opens_no_key_of_a_catalog_that_names_none(tmp_path: Path) -> None:
     await filled(tmp_path)
+    _name_no_key(tmp_path)
     (tmp_path / "catalog.key").write_bytes(bytes(32))
     async with opened(tmp_path) as catalog:
         with pytest.raises(StateUnusable, match="drive A of job ship-1 does not open"):
             await catalog.credential(name(), serial("A"))
+    # Nor does it become that of the catalog.
+    connection = sqlite3.connect(tmp_path / "catalog.sqlite")
+    assert connection.execute("SELECT * FROM key_mark").fetchall() == []
+    connection.close()
+
+
+def _name_no_key(folder: Path) -> None:
+    """As a version before that of the marks left it."""
+    connection = sqlite3.connect(folder / "catalog.sqlite")
+    connection.execute("DELETE FROM key_mark")
+    connection.commit()
+    connection.close()
+
+
+async def test_a_catalog_that_names_no_key_is_marked_with_the_one_that_signed_its_history(
+    tmp_path: Path,
+) -> None:
+    await filled(tmp_path)
+    _name_no_key(tmp_path)
+    async with opened(tmp_path) as catalog:
+        assert await catalog.credential(name(), serial("A")) is not None
+    (tmp_path / "catalog.key").write_bytes(bytes(32))
+    assert "catalog.key is not that of catalog" in await refused(tmp_path)
 
 
 @pytest.mark.parametrize("bits", [0o640, 0o604, 0o660, 0o601, 0o666])

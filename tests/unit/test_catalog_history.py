@@ -237,6 +237,10 @@ async def test_an_earlier_state_of_the_whole_file_is_told_by_a_noted_head(tmp_pa
 async def test_another_key_cannot_vouch_for_the_history(tmp_path: Path) -> None:
     async with opened(tmp_path) as catalog:
         await catalog.record_event("drive.smart", who=WHO, serial=serial("A"))
+    connection = sqlite3.connect(tmp_path / "catalog.sqlite")
+    connection.execute("DELETE FROM key_mark")
+    connection.commit()
+    connection.close()
     (tmp_path / "catalog.key").write_bytes(bytes(32))
     async with opened(tmp_path) as catalog:
         broken = (await catalog.verify_history()).broken

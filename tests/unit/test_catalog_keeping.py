@@ -211,6 +211,7 @@ def test_a_key_that_opens_with_neither_key_stays_and_is_counted(tmp_path: Path) 
 def test_with_a_key_that_opens_nothing_nothing_is_sealed_anew(tmp_path: Path) -> None:
     path = asyncio.run(_filled(tmp_path))
     before = _sealed(path)
+    _sql(path, "DELETE FROM key_mark")
     (tmp_path / "catalog.key").write_bytes(bytes(32))
     with pytest.raises(StateUnusable, match="none of the 3 drive keys opens with key"):
         _rotate(tmp_path)
@@ -542,6 +543,6 @@ def test_a_lost_key_that_the_catalog_names_is_not_replaced_by_a_new_one(tmp_path
     done = _rotate(tmp_path)
     _sql(path, "UPDATE drive SET sealed_key = NULL")
     (tmp_path / "catalog.key").unlink()
-    with pytest.raises(StateUnusable, match=f"catalog.key is gone, and .* needs key {done.new_id}"):
+    with pytest.raises(StateUnusable, match=f"catalog.key is missing, and .* needs key {done.new_id}"):
         asyncio.run(_is_whole(tmp_path))
     assert not (tmp_path / "catalog.key").exists()

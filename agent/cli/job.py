@@ -153,6 +153,8 @@ def _from_options(name: JobName, given: dict[str, Any]) -> JobSpec:
         raise MalformedInput("name the drive with --drive SERIAL, or several with --from FILE")
     if given["manifest"] == "":
         raise MalformedInput("--manifest is empty; leave it out to ingest the whole volume")
+    if not given["manifest"] and not given["destination"]:
+        raise MalformedInput("say where the files go with --to CONTAINER[/PREFIX], or name a --manifest")
     if given["manifest"] and given["destination"]:
         raise MalformedInput("a manifest says where its blobs go; give --manifest or --to")
     if given["manifest_hash"] and not given["manifest"]:

@@ -140,7 +140,7 @@ def unlock_volume(volume: BlockSource, metadata: Metadata, credential: Credentia
         kinds = " or ".join(f"a {kind}" for kind in keys_that_open(metadata))
         raise BitLockerProtectorNotFound(
             "the volume is protected by BitLocker and no key is given; "
-            + (f"{kinds} opens it" if kinds else f"no kind of key opens it: {_held_elsewhere(metadata)}")
+            + (f"{kinds} opens it (--key-file)" if kinds else f"no key opens it: {_held_elsewhere(metadata)}")
         ) from None
 
 

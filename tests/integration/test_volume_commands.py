@@ -293,7 +293,8 @@ def test_without_its_key_an_encrypted_volume_is_not_read(demo: MadeDisk) -> None
     for verb in ("list", "hash", "decrypt"):
         done = volume(verb, demo.path)
         assert (done.code, done.out) == (4, b"")
-        assert "no key is given; a password or a recovery password or a startup key opens it" in done.error
+        kinds = "a password or a recovery password or a startup key"
+        assert f"no key is given; {kinds} opens it (--key-file)" in done.error
 
 
 def test_no_secret_is_ever_printed(demo: MadeDisk, tmp_path: Path) -> None:

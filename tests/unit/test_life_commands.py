@@ -170,6 +170,11 @@ def test_a_cancelled_box_needs_no_bay(filed: Run) -> None:
     assert filed("job", "ship-back", "box") == "job box is Completed, cancel requested\n"
 
 
+def test_a_job_without_a_place_for_its_files_is_told_both_ways_to_name_one(run: Run) -> None:
+    with pytest.raises(MalformedInput, match=r"--to CONTAINER.*or name a --manifest"):
+        run("job", "create", "box", "--drive", "A1", "--allow-unencrypted")
+
+
 def test_a_history_that_was_tampered_with_is_told_with_its_first_broken_link(
     filed: Run, tmp_path: Path
 ) -> None:

@@ -58,7 +58,7 @@ def test_a_verb_of_make_that_a_document_shows_exists() -> None:
 
 
 def _row(workload: str, party: str) -> list[str]:
-    """Of a table of the TLS sink: MB/s, files/s, s, cpu-s, in span, cpu-s/GB, carrying, cpu-µs/file, carrying."""
+    """Of the TLS sink: MB/s, files/s, s, cpu-s, in span, cpu-s/GB, carrying, cpu-µs/file, carrying."""
     text = (RESULTS / "transfer.md").read_text("utf-8")
     table = text.partition(f"## {workload} to the TLS sink\n")[2].partition("\n## ")[0]
     (row,) = (line for line in table.splitlines() if line.startswith(f"| {party} "))

@@ -24,6 +24,9 @@ from agent.station.notices.outbox import Outbox
 from agent.station.notices.outcome import DELIVERED, Outcome, Result, put_off
 from agent.station.notices.posting import post
 from agent.station.notices.relayed import relay
+from agent.station.notices.service import telling
+from agent.station.view import View
+from tests.kit.log import KeptLog
 from tests.kit.telling import Bench
 from tests.unit.catalog_cases import WHO, Ticking, name, opened_at_once, serial, spec
 
@@ -259,3 +262,21 @@ async def test_a_clock_that_is_set_back_delays_no_letter_and_keeps_none_for_ever
         await bench.deliver()
     (dead,) = bench.outbox.letters()
     assert dead.tries == len(sent.messages) < 40
+
+
+async def test_who_is_cancelled_while_notifications_end_is_cancelled(
+    tmp_path: Path, catalog: Catalog
+) -> None:
+    telling_on = asyncio.Event()
+
+    async def station() -> None:
+        box = Outbox(tmp_path / "notices.sqlite")
+        async with telling(catalog, NotifySettings((HOOK,)), box, View(), KeptLog(), station="s"):
+            telling_on.set()
+            asyncio.get_running_loop().call_soon(task.cancel)
+        pytest.fail("its cancellation was swallowed")
+
+    task = asyncio.create_task(station())
+    await telling_on.wait()
+    with pytest.raises(asyncio.CancelledError):
+        await task

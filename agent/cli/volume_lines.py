@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import marshal
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import date, timedelta
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, NamedTuple
 
 from agent.transfer.listing import DAMAGED
 from agent.volume.ntfs import ORPHAN, DamagedRecord, Entry, StreamKind, StreamRef
 
-_FIRST_INSTANT = datetime(1601, 1, 1)
+_FIRST_DAY = date(1601, 1, 1)
+_DAY_S = 86_400
 _TICKS_PER_S = 10_000_000
 _LAST_FILETIME = 2_650_467_744_000_000_000
 """The year 10,000, which no ISO date of four digits reaches."""
@@ -193,4 +195,11 @@ def iso_time(filetime: int) -> str | None:
     if not 0 <= filetime < _LAST_FILETIME:
         return None
     seconds, ticks = divmod(filetime, _TICKS_PER_S)
-    return f"{(_FIRST_INSTANT + timedelta(seconds=seconds)).isoformat()}.{ticks:07d}Z"
+    days, second = divmod(seconds, _DAY_S)
+    return f"{_date(days)}T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}.{ticks:07}Z"
+
+
+@lru_cache(maxsize=4096)
+def _date(days: int) -> str:
+    """A calendar is dear, and a drive has far fewer days than files."""
+    return (_FIRST_DAY + timedelta(days=days)).isoformat()

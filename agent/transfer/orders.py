@@ -82,7 +82,8 @@ class UploadOrder:
     def journal_of(self, volume: str, state: str) -> dict[str, str]:
         """What a journal must have been begun for, to count.
 
-        In a ``volume`` of another ``state`` files may lie elsewhere; in another store nothing is done.
+        In a ``volume`` of another ``state`` files may lie elsewhere; in another store nothing is done; and
+        what is noted of a file's blocks goes by their number.
         """
         return {
             "job": str(self.job),
@@ -95,6 +96,7 @@ class UploadOrder:
             "destination": str(self.destination or ""),
             "disposition": self.disposition,
             "streams": str(self.upload_streams),
+            "block": str(self.block_bytes),
         }
 
     def to_json(self) -> dict[str, Any]:

@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lxml import etree
 
 from agent.blobs.memory import MemoryBlobStore
 from agent.blobs.store import BlobStore
+from agent.errors import UnreadableSectors
 from agent.model.blobs import BlobName
+from agent.model.codes import ChunkStatus
 from agent.transfer.uploading import Uploader
+from agent.volume.block import BytesSource
 from fixtures.ntfs_made import MadeVolume
 from fixtures.ntfs_records import DATA, ROOT, file_name, information, mapped, record, resident
 from tests.kit.transfer import Drive, Told, ingest
@@ -101,13 +105,36 @@ async def test_a_blob_made_of_what_the_file_was_before_is_not_taken_for_the_file
 
 @pytest.mark.parametrize("other", [{"account": "another"}, {"filed": "2026-11-22"}])
 async def test_what_was_done_for_another_account_or_an_earlier_job_of_the_name_is_not_done(
-    tmp_path: Path, other: dict[str, str]
+    tmp_path: Path, other: dict[str, Any]
 ) -> None:
     drive = Drive(_volume(tmp_path / "drive.img"), tmp_path)
     assert _ended(await ingest(drive, MemoryBlobStore())) == ("finished", "Completed")
     store = MemoryBlobStore()
-    assert _ended(await ingest(replace(drive, **other), store)) == ("finished", "Completed")  # type: ignore[arg-type]
+    assert _ended(await ingest(replace(drive, **other), store)) == ("finished", "Completed")
     assert await _content(store) == OLD
+
+
+class _Bad(BytesSource):
+    """The last cluster of the file cannot be read."""
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        bad = (FILE_CLUSTER + 1) * CLUSTER_BYTES
+        if offset < bad + CLUSTER_BYTES and bad < offset + len(buffer):
+            raise UnreadableSectors(bad, CLUSTER_BYTES, "EIO")
+        super().read_into(offset, buffer)
+
+
+async def test_the_log_tells_the_bytes_that_were_lost_also_after_blocks_of_another_length(
+    tmp_path: Path,
+) -> None:
+    image = _volume(tmp_path / "drive.img")
+    drive = Drive(image, tmp_path, wrap=lambda source: _Bad(image.read_bytes()), block_bytes=CLUSTER_BYTES)
+    assert _ended(await ingest(drive, MemoryBlobStore())) == ("finished", "CompletedWithErrors")
+    told = await ingest(replace(drive, block_bytes=FILE_BYTES), MemoryBlobStore())
+    assert _ended(told) == ("finished", "CompletedWithErrors")
+    log = max((tmp_path / "logs").glob("*_error.xml"), key=lambda path: path.stat().st_mtime_ns)
+    (block,) = etree.parse(log).xpath(f"//Block[@Status='{ChunkStatus.IO_FAILED}']")
+    assert (block.get("Offset"), block.get("Length")) == ("0", str(FILE_BYTES))
 
 
 @pytest.mark.parametrize(

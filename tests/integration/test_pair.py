@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.errors import WorkerLost
+from agent.errors import StateUnusable, WorkerLost
 from agent.transfer import pair as pair_module
 from agent.transfer.orders import StoreOrder
 from agent.transfer.pair import Pair
@@ -52,6 +52,17 @@ async def test_a_reader_that_dies_before_it_takes_its_order_holds_nobody_up(
     async with _started(demo_image, tmp_path, mapfile="#" * 300_000) as pair:
         with pytest.raises(WorkerLost):
             await _names(pair)
+
+
+async def test_a_station_that_can_start_no_process_pauses_the_drive(
+    demo_image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(StateUnusable, match="no worker can be started: No such file"):
+        async with _started(demo_image, tmp_path):
+            pass
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 async def test_a_pair_whose_drive_does_not_open_is_interrupted_at_once(

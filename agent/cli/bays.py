@@ -47,7 +47,7 @@ def bays(context: Context, rules: bool, as_json: bool) -> None:
     for row in _occupied(rows):
         row["note"] = row["note"] or _why_alone(SerialNumber.parse(row["serial"]), (), rows)
     if as_json:
-        print_json(rows)
+        print_json({"value": rows})
         return
     out = console()
     if not rows:

@@ -317,7 +317,7 @@ def test_drives_that_must_not_be_touched_are_told_each_with_its_sentence(
         if _runs_from_a_disk():
             _left_alone(station, "DriveInUse", " is mounted at /")
         assert not station.lines("drive.begin")
-        listed = {row["serial"]: row for row in json.loads(station.run("bays", "--json"))}
+        listed = {row["serial"]: row for row in json.loads(station.run("bays", "--json"))["value"]}
         assert listed[f"{serial}-extra"]["bay"] == "1"
         assert said_of_used in listed[f"{serial}-used"]["note"]
     finally:

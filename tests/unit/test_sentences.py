@@ -244,7 +244,7 @@ def test_the_lists_of_drives_and_bays_show_a_pause_with_its_reason_and_time(
     assert row["note"].endswith(" UTC). Put it into any bay.")
     since = datetime.fromisoformat(row["since"])
     assert abs((datetime.now(UTC) - since).total_seconds()) < 3600
-    (bay,) = json.loads(run("bays", "--json"))
+    (bay,) = json.loads(run("bays", "--json"))["value"]
     assert bay["note"] == f"Transferring, 0 %: {row['note']}"
     assert bay["since"] == row["since"]
     assert "was pulled from bay 3" in run("bays")

@@ -300,11 +300,9 @@ class Uploader:
         if not tally.balances or not (journal.is_complete or self._cancelled):
             raise AssertionError(f"the books do not balance: {tally}")
         doubts = self._doubts if tally.discovered.files or self._cancelled else [*self._doubts, NO_FILES]
-        status = await asyncio.to_thread(_status, journal, tally)
+        status = await asyncio.to_thread(_status, journal, tally, has_doubts=bool(doubts))
         if self._cancelled:
             status = DriveStatus.COMPLETED_WITH_ERRORS
-        elif status is DriveStatus.COMPLETED and doubts:
-            status = DriveStatus.COMPLETED_WITH_WARNINGS
         extra: dict[str, object] = {"detail": "; ".join(doubts)} if doubts else {}
         extra["overwritten"] = await asyncio.to_thread(journal.has_any, DispositionStatus.OVERWRITTEN)
         await self._report(journal, status, tally, cancelled=self._cancelled, **extra)
@@ -379,10 +377,12 @@ def _ends_the_drive(error: IngestError) -> bool:
     return error.status is not None and error.side in ("drive", "service")
 
 
-def _status(journal: Journal, tally: Tally) -> DriveStatus:
-    if tally.failed.files:
+def _status(journal: Journal, tally: Tally, *, has_doubts: bool) -> DriveStatus:
+    is_renamed = journal.has_any(DispositionStatus.RENAMED)
+    # Of a drive with new names a warning is taken for these, by whoever reads its log.
+    if tally.failed.files or (has_doubts and is_renamed):
         return DriveStatus.COMPLETED_WITH_ERRORS
-    if tally.skipped.files or journal.has_any(DispositionStatus.RENAMED) or journal.verified().unknown:
+    if has_doubts or is_renamed or tally.skipped.files or journal.verified().unknown:
         return DriveStatus.COMPLETED_WITH_WARNINGS
     return DriveStatus.COMPLETED
 

@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 from lxml import etree
 
+from agent.blobs.crc64 import crc64
 from agent.blobs.memory import MemoryBlobStore
-from agent.blobs.store import BlobStore
+from agent.blobs.store import NO_ATTRIBUTES, BlobStore
 from agent.errors import UnreadableSectors
+from agent.formats.logreader import read_log
+from agent.formats.plainwords import sentences
 from agent.model.blobs import BlobName
-from agent.model.codes import ChunkStatus
+from agent.model.codes import ChunkStatus, Disposition
 from agent.transfer.uploading import Uploader
 from agent.volume.block import BytesSource
 from fixtures.ntfs_made import MadeVolume
@@ -204,3 +207,15 @@ async def test_a_drive_with_no_file_does_not_complete_without_a_warning(tmp_path
     told = await ingest(Drive(image, tmp_path), MemoryBlobStore())
     assert _ended(told) == ("finished", "CompletedWithWarnings")
     assert "no file" in told.last["detail"]
+
+
+async def test_new_names_do_not_hide_that_the_drive_may_not_hold_everything(tmp_path: Path) -> None:
+    store, name = MemoryBlobStore(), BlobName.parse("drive/a.bin")
+    await store.ensure_container(name.container)
+    await store.put_blob(name, [memoryview(b"")], crc64([]), NO_ATTRIBUTES, replace=False)
+    image = _volume(tmp_path / "drive.img", flags=0, client=0)
+    await ingest(Drive(image, tmp_path, disposition=Disposition.RENAME), store)
+    log = next((tmp_path / "logs").glob("*_error.xml"))
+    with log.open("rb") as file:
+        *_, answer = sentences(read_log(file))
+    assert answer.startswith("May I erase my source? No")

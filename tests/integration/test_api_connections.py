@@ -18,7 +18,7 @@ from agent.api.tokens import TokenStore
 from agent.config.api import ApiSettings, TcpSettings
 from agent.model.roles import Role
 from fixtures.certificates import Certificates
-from tests.kit.api import Server, serving
+from tests.kit.api import Server, job_path, serving
 from tests.kit.log import KeptLog
 from tests.unit.catalog_cases import opened_at_once
 
@@ -108,12 +108,15 @@ def test_a_crowd_on_the_network_keeps_nobody_from_the_socket(
     tmp_path: Path, certificates: Certificates
 ) -> None:
     with serving(tmp_path, certificates) as server, ExitStack() as crowd:
-        token = server.token("reader")
+        token = server.token("operator")
+        # A body that does not come is waited for longer than it takes to make the crowd.
+        request = f"PUT {job_path('late')} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
         context = ssl.create_default_context(cafile=certificates.authority)
         address = ("127.0.0.1", int(server.base_url.rpartition(":")[2]))
         for _ in range(140):
             plain = crowd.enter_context(socket.create_connection(address, 30))
-            crowd.enter_context(context.wrap_socket(plain, server_hostname="127.0.0.1"))
+            late = crowd.enter_context(context.wrap_socket(plain, server_hostname="127.0.0.1"))
+            late.sendall(f"{request}Content-Length: 9\r\n\r\n".encode())
         assert server.ask("GET", "/openapi.json", token=token).status == 503
         assert server.ask("GET", "/openapi.json").status == 200
 

@@ -107,6 +107,18 @@ def test_paths_that_are_too_deep_are_cut_the_same_whatever_is_asked_first(count:
         assert all(paths[n] == (ORPHAN, f"{100 + n}", f"d{100 + n}") for n in range(MAX_DEPTH, count))
 
 
+def test_paths_longer_than_windows_can_name_are_cut_the_same_whatever_is_asked_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tree_module, "MAX_PATH_CHARS", 8 * len("d100/"))
+    chain = [(100, 5), *((100 + index, 99 + index) for index in range(1, 20))]
+    for order in (range(20), reversed(range(20))):
+        tree = _whole(*chain)
+        paths = {index: _path(tree, 100 + index) for index in order}
+        assert paths[7] == tuple(f"d{100 + index}" for index in range(8))
+        assert all(paths[n] == (ORPHAN, f"{100 + n}", f"d{100 + n}") for n in range(8, 20))
+
+
 def test_what_lies_below_extend_is_the_systems() -> None:
     tree = _whole((11, 5), (30, 11), (31, 5))
     places = {number: tree.place(_reference(number)) for number in (30, 31)}

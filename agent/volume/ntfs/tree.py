@@ -23,6 +23,10 @@ FIRST_USER_RECORD = 24
 MAX_DEPTH = 1024
 """Directories deeper than this begin a path of their own under ``ORPHAN``."""
 
+MAX_PATH_CHARS = 32_767
+"""Directories whose path is longer than Windows can name do so too. Some hundred directories of long names
+would make each file below them one of a hundred kilobytes, wherever it is told."""
+
 MAX_CACHED_BYTES = 4 * 1024 * 1024
 """Of the paths that are remembered, by estimate, and as much again of those soon to be forgotten."""
 
@@ -44,13 +48,15 @@ _Value = TypeVar("_Value")
 class Place(NamedTuple):
     """A directory's path from the root, how deep it truly lies, and whether NTFS keeps it for itself.
 
-    ``circle`` are the numbers of the directories that lead to each other in a circle, of one of these.
+    ``chars`` is how long the path is, with a separator behind each name. ``circle`` are the numbers of the
+    directories that lead to each other in a circle, of one of these.
     """
 
     path: tuple[str, ...]
     depth: int
     is_system: bool
     circle: frozenset[int] = frozenset()
+    chars: int = 0
 
 
 _ROOT = Place((), 0, False)
@@ -279,12 +285,14 @@ def _bits(numbers: Iterable[int], first: int) -> int:
 def _below(parent: Place | None, directory: Directory) -> Place:
     if parent is None:
         return _orphan(directory, 1)
-    if parent.depth >= MAX_DEPTH:
-        return _orphan(directory, MAX_DEPTH + 1)
     name = decode_name(directory.name)
+    chars = parent.chars + len(name) + 1
+    if parent.depth >= MAX_DEPTH or chars > MAX_PATH_CHARS:
+        return _orphan(directory, MAX_DEPTH + 1)
     is_system = parent.is_system or directory.number == EXTEND_RECORD
-    return Place((*parent.path, name), parent.depth + 1, is_system)
+    return Place((*parent.path, name), parent.depth + 1, is_system, chars=chars)
 
 
 def _orphan(directory: Directory, depth: int, circle: frozenset[int] = frozenset()) -> Place:
-    return Place((ORPHAN, str(directory.number), decode_name(directory.name)), depth, False, circle)
+    path = ORPHAN, str(directory.number), decode_name(directory.name)
+    return Place(path, depth, False, circle, sum(map(len, path)) + len(path))

@@ -128,8 +128,9 @@ class NtfsVolume:
         kept in memory, which then grows by some 4 bytes a record, 60 a directory, 300 a waiting entry, and
         a record for each that continues another one.
 
-        Nothing that is wrong with one record raises; a device that is gone does (DiskOperationFailed),
-        and so does a scratch file that cannot be written or read (StateUnusable).
+        Nothing that is wrong with one record raises; a device that is gone does (DiskOperationFailed), and
+        so does a scratch file that cannot be written or read (StateUnusable), or not be as large as such
+        a volume would need it (DriveError).
         """
         return scan(self._table, scratch)
 

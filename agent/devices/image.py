@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import signal
 import stat
 import struct
 from collections.abc import AsyncIterator, Sequence
@@ -72,10 +73,39 @@ class ImageSource:
 
     async def open(self, device: Device) -> int:
         entry = self._attached[device.key]
-        return await asyncio.to_thread(open_read_only, entry.path)
+        return await asyncio.to_thread(_open, entry.path)
 
     async def health(self, device: Device) -> Health | None:
         return None
+
+
+def _open(path: Path) -> int:
+    fd = open_read_only(path)
+    try:
+        _check_unwritten(fd, path)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _check_unwritten(fd: int, path: Path) -> None:
+    """Raises DeviceUnavailable while somebody has an image file open to write, as who makes it still.
+
+    A lease is refused then (fcntl(2)), and given back at once: who opens the file now is not held up.
+    Where none can be had (another's file, some file systems) nothing is known.
+    """
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        return
+    try:
+        # Who opens it meanwhile makes the kernel tell us, by default with a signal that ends the process.
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except BlockingIOError:
+        raise DeviceUnavailable(f"{path} is not touched: somebody has it open to write") from None
+    except OSError:
+        return
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 
 
 def open_read_only(path: Path, flags: int = 0) -> int:

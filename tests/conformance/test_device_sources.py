@@ -184,3 +184,16 @@ async def test_a_change_is_told_in_time(bench: _Bench) -> None:
 async def test_a_folder_is_no_drive(tmp_path: Path) -> None:
     source = ImageSource([ImageEntry(tmp_path, SerialNumber.parse("S1"), "1")])
     assert await source.devices() == []
+
+
+async def test_an_image_that_somebody_still_writes_to_is_not_opened(tmp_path: Path) -> None:
+    bench = _Image(tmp_path)
+    bench.plug()
+    (device,) = await bench.attached()
+    with (tmp_path / "drive.img").open("r+b"), pytest.raises(DeviceUnavailable, match="open to write"):
+        await bench.source.open(device)
+    fd = await bench.source.open(device)
+    # Who opens it from now on is not held up, and does us no harm.
+    with (tmp_path / "drive.img").open("r+b") as file:
+        file.write(b"y")
+    os.close(fd)

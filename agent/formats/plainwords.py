@@ -206,7 +206,7 @@ def _verdict(summary: LogSummary | None, failed: int, skipped: int, renamed: int
             "another name than asked for."
         )
     if summary.status not in (DriveStatus.COMPLETED, "Succeeded"):
-        return question + "No: the drive had warnings that this log does not list."
+        return question + "No: the drive had warnings that this log does not list; `job show` tells them."
     return (
         question + "Yes, as far as the drive is concerned: everything that was to be imported from it "
         "arrived. What was not on the drive, or not in its manifest if it has one, is not covered."

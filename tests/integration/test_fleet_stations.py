@@ -13,10 +13,12 @@ import pytest
 from agent.catalog import Catalog
 from agent.catalog.connection import Connection
 from agent.catalog.database import Database
+from agent.catalog.drive_moves import drive_event
 from agent.catalog.keeping import KeepingCatalog
+from agent.catalog.turn import Turn
 from agent.config import Settings, StoreSettings, TransferSettings
 from agent.devices.fake import FakeSource
-from agent.errors import DriveBusy
+from agent.errors import DriveBusy, MoveRefused
 from agent.model.destination import Destination
 from agent.model.identity import SerialNumber
 from agent.model.job import Drive, DriveSpec, JobSpec
@@ -257,6 +259,40 @@ async def test_late_reports_of_a_lost_drive_are_refused_and_its_events_are_told_
         drive = (await two.job(name("box"))).drive(S1)
         assert (drive.state, drive.percent_complete) == (DriveState.TRANSFERRING, 33)
         assert (await two.drive_history(S1))[-1].what == "drive.smart"
+
+
+async def test_a_station_that_is_paused_in_the_middle_of_its_last_report_keeps_the_drive_until_it_is_told(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paused, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def pause(turn: Turn, *told: Any) -> None:
+        paused.set()
+        await goes_on.wait()
+        await drive_event(turn, *told)
+
+    async with fleet.station("one") as one, fleet.station("two") as two:
+        await one.create_job(spec("box", "S1"), ship=True, who=WHO)
+        claim, _ = await one.claim_drive(fleet.server("one", lease_s=0.2), name("box"), S1)
+        held = KeepingCatalog(one, claim)
+        for event in (DriveEvent.ARRIVE, DriveEvent.BEGIN):
+            await held.move_drive(name("box"), S1, event, who=WHO)
+        monkeypatch.setattr("agent.catalog.working.drive_event", pause)
+        telling = asyncio.create_task(
+            held.move_drive(name("box"), S1, DriveEvent.FINISH_CLEAN, who=WHO, tally=CLEAN)
+        )
+        await paused.wait()
+        # Its lease runs out, and another station wants the drive.
+        await asyncio.sleep(0.3)
+        taking = asyncio.create_task(two.claim_drive(fleet.server("two"), name("box"), S1))
+        await asyncio.sleep(0.3)
+        assert not taking.done()
+        goes_on.set()
+        await telling
+        with pytest.raises(MoveRefused, match="is in Completed by now"):
+            await taking
+        assert await two.claims() == []
+        assert (await two.verify_history()).broken is None
 
 
 async def test_what_happened_while_the_server_was_away_is_told_in_order_when_it_is_back(

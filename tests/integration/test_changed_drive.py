@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -21,15 +22,18 @@ from agent.model.blobs import BlobName
 from agent.model.codes import ChunkStatus, Disposition
 from agent.transfer.uploading import Uploader
 from agent.volume.block import BytesSource
+from agent.volume.opening import open_volume
 from fixtures.ntfs_made import MadeVolume
 from fixtures.ntfs_records import DATA, ROOT, file_name, information, mapped, record, resident
 from tests.kit.transfer import Drive, Told, ingest
+from tests.kit.volume_command import SHARED
 
 CLUSTER_BYTES, FILE_BYTES = 4096, 8192
 FIRST_TIME, LATER = 133_000_000_000_000_000, 133_100_000_000_000_000
 OLD, NEW = b"o" * FILE_BYTES, b"n" * FILE_BYTES
 LOG_CLUSTER, FILE_CLUSTER, OTHER_CLUSTER = 40, 60, 70
 IS_CLEAN, NO_CLIENT = 0x0002, 0xFFFF
+WINDOWS_VOLUME = SHARED / "ntfs/ntfs-lastaccess.raw.xz"
 
 
 def _log_page(lsn: int, *, flags: int = IS_CLEAN, client: int = NO_CLIENT) -> bytes:
@@ -219,3 +223,18 @@ async def test_new_names_do_not_hide_that_the_drive_may_not_hold_everything(tmp_
     with log.open("rb") as file:
         *_, answer = sentences(read_log(file))
     assert answer.startswith("May I erase my source? No")
+
+
+@pytest.mark.skipif(not WINDOWS_VOLUME.is_file(), reason="no NTFS volume of Windows beside the checkout")
+def test_a_volume_that_windows_dismounted_is_not_in_doubt_and_one_that_was_torn_away_is() -> None:
+    drive = bytearray(lzma.decompress(WINDOWS_VOLUME.read_bytes()))
+    opened = open_volume(BytesSource(bytes(drive)), None, allow_unencrypted=True)
+    assert not opened.ntfs.is_log_open
+    at = drive.find(b"RSTR")
+    for page in (at, at + 4096):
+        assert drive[page : page + 4] == b"RSTR"
+        (area,) = struct.unpack_from("<24xH", drive, page)
+        drive[page + area + 14] &= ~IS_CLEAN
+    torn = open_volume(BytesSource(bytes(drive)), None, allow_unencrypted=True)
+    assert torn.ntfs.is_log_open
+    assert torn.ntfs.state != opened.ntfs.state

@@ -14,6 +14,7 @@ from agent.cli.signals import Stopper
 from agent.cli.sources import configured_source
 from agent.devices.automounters import NEXT_STEP, automounters
 from agent.errors import ConfigInvalid
+from agent.station.alone import only_station
 from agent.station.notices.letters import SEEN_FROM
 from agent.station.notices.outbox import outbox_of
 from agent.station.notices.service import telling
@@ -38,7 +39,8 @@ def run(context: Context, as_json: bool) -> None:
             "no drive source is configured: set devices.udev, or add an [[image]] table with path and serial"
         )
     context.check_store()
-    asyncio.run(_run(context, as_json))
+    with only_station(context.settings.state_dir):
+        asyncio.run(_run(context, as_json))
 
 
 async def _run(context: Context, as_json: bool) -> None:

@@ -33,6 +33,8 @@ from agent.catalog.trouble import told
 from agent.errors import BackupUnfit, MalformedInput, StateUnusable
 
 SHOWN_PROBLEMS = 1
+_WORKPLACE = ".ingest-agent"
+"""Its folders end so, that none of anybody else is taken for one that was left."""
 _ONE_NAME_A_FILE = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 """What disks say that have no hard links, such as the vfat and exFAT of sticks."""
 
@@ -131,10 +133,10 @@ def _check_places(path: Path, to: Path) -> None:
 def _workplace(folder: Path, name: str) -> Iterator[Path]:
     """A path for a catalog in a folder of its own, on the disk where it is to stay; gone at the end."""
     with told(str(folder)):
-        for left in folder.glob(f".{escape(name)}.????????"):
+        for left in folder.glob(f".{escape(name)}.????????{_WORKPLACE}"):
             # By one that was killed.
             shutil.rmtree(left, ignore_errors=True)
-        made = tempfile.mkdtemp(prefix=f".{name}.", dir=folder)
+        made = tempfile.mkdtemp(prefix=f".{name}.", suffix=_WORKPLACE, dir=folder)
     try:
         yield Path(made) / "catalog.sqlite"
     finally:

@@ -521,6 +521,15 @@ async def test_a_backup_of_any_name_is_made_and_restored(tmp_path: Path, odd: st
     await _is_whole(folder)
 
 
+async def test_only_what_a_killed_backup_left_is_removed(tmp_path: Path) -> None:
+    path = await _filled(tmp_path)
+    for one in (".copy.20240301", ".copy.abcdefgh.ingest-agent", ".other.abcdefgh.ingest-agent"):
+        (tmp_path / one).mkdir()
+    await back_up(path, tmp_path / "catalog.key", tmp_path / "copy")
+    left = [one for one in _names(tmp_path) if one.startswith(".")]
+    assert left == [".copy.20240301", ".other.abcdefgh.ingest-agent"]
+
+
 async def test_a_file_that_is_there_is_not_replaced_by_a_backup(tmp_path: Path) -> None:
     path = await _filled(tmp_path)
     (tmp_path / "mine").write_text("mine")

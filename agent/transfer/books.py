@@ -9,6 +9,7 @@ from contextlib import suppress
 from agent.model.tally import Count, Tally
 from agent.transfer.items import Item, ItemState, Outcome
 from agent.transfer.journal import Journal
+from agent.transfer.threads import to_its_end
 
 FLUSH_EVERY_S = 0.25
 MAX_UNWRITTEN = 500
@@ -95,12 +96,8 @@ class Books:
 
     async def _write(self, batch: list[Outcome]) -> None:
         """Whatever happens to the caller, what was begun is written to its end."""
-        write = asyncio.ensure_future(asyncio.to_thread(self._journal.record, batch))
         try:
-            await asyncio.shield(write)
-        except asyncio.CancelledError:
-            await write
-            raise
-        except BaseException:
+            await to_its_end(self._journal.record, batch)
+        except Exception:
             self._unwritten = batch + self._unwritten
             raise

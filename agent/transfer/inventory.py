@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
 
@@ -11,6 +10,7 @@ from agent.model.destination import Destination
 from agent.transfer.journal import Journal
 from agent.transfer.link import ReaderLink
 from agent.transfer.placement import Placement
+from agent.transfer.threads import to_its_end
 
 Report = Callable[[int], None]
 """Told how many files were found so far."""
@@ -30,10 +30,10 @@ async def of_volume(
     ``upload_streams``: alternate data streams are moved too, as ``file:stream``; else they are listed
     as skipped.
     """
-    await asyncio.to_thread(journal.begin_inventory)
+    await to_its_end(journal.begin_inventory)
     place = Placement(destination, disposition, upload_streams=upload_streams)
     async with aclosing(link.scan()) as batches:
         async for listed in batches:
-            await asyncio.to_thread(place.keep, listed, journal)
+            await to_its_end(place.keep, listed, journal)
             report(place.files)
-    await asyncio.to_thread(journal.finish_inventory)
+    await to_its_end(journal.finish_inventory)

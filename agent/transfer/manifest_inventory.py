@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable
@@ -30,6 +29,7 @@ from agent.transfer.journal import Journal
 from agent.transfer.link import ReaderLink, stream_of
 from agent.transfer.listing import MAX_COUNTED_BYTES
 from agent.transfer.placement import checked_row, failed
+from agent.transfer.threads import to_its_end
 from agent.volume.entry import StreamRef
 
 LOOKUPS_PER_MESSAGE = 64
@@ -54,11 +54,11 @@ class ManifestInventory:
         """
         ref = await self._manifest(manifest_file)
         digest = hashlib.sha256() if manifest_hash and len(manifest_hash) == 64 else hashlib.md5()  # noqa: S324
-        await asyncio.to_thread(self._journal.begin_inventory)
+        await to_its_end(self._journal.begin_inventory)
         broken: DriveError | None = None
         with open(copy_to or os.devnull, "wb", opener=_private) as copy:  # noqa: ASYNC230 - local spool
             async for window in self._windows(ref):
-                await asyncio.to_thread(_keep, window, digest, copy)
+                await to_its_end(_keep, window, digest, copy)
                 broken = broken or await self._parse(lambda window=window: self._parser.feed(window))  # type: ignore[misc]
         found = digest.hexdigest().upper()
         if manifest_hash and found != manifest_hash.upper():
@@ -67,7 +67,7 @@ class ManifestInventory:
         broken = broken or await self._parse(self._parser.close)
         if broken is not None:
             raise broken
-        await asyncio.to_thread(self._journal.finish_inventory)
+        await to_its_end(self._journal.finish_inventory)
         return [*self._parser.warnings, *self._credential_warning()]
 
     def _credential_warning(self) -> list[str]:
@@ -79,7 +79,7 @@ class ManifestInventory:
     async def _parse(self, step: Callable[[], list[ManifestBlob]]) -> DriveError | None:
         """List the blobs that a step of the parser completes; gives what is wrong with the manifest."""
         try:
-            await self._add(await asyncio.to_thread(step))
+            await self._add(await to_its_end(step))
         except (ManifestFormatInvalid, ManifestDriveIdMismatch) as error:
             return error
         return None
@@ -107,7 +107,7 @@ class ManifestInventory:
         for start in range(0, len(pending), LOOKUPS_PER_MESSAGE):
             batch = pending[start : start + LOOKUPS_PER_MESSAGE]
             rows = await self._link.find([_drive_path(blob.file_path) for blob in batch])
-            await asyncio.to_thread(self._insert, batch, rows)
+            await to_its_end(self._insert, batch, rows)
             self._report(self._seq)
 
     def _insert(self, blobs: list[ManifestBlob], rows: list[Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
@@ -28,6 +27,7 @@ from agent.transfer.items import NO_SIDE, Item
 from agent.transfer.journal import Journal, SideRow
 from agent.transfer.link import ReaderLink, stream_of
 from agent.transfer.sender import MARKER_KEY
+from agent.transfer.threads import to_its_end
 from agent.transfer.verify import Check, check_of
 
 MTIME_KEY, CTIME_KEY, BTIME_KEY = "mtime", "ctime", "btime"
@@ -48,10 +48,10 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 async def read_side_files(link: ReaderLink, journal: Journal) -> None:
     """Read every side file that the journal has not seen, and note what it says."""
-    while rows := await asyncio.to_thread(journal.unread_sides):
+    while rows := await to_its_end(journal.unread_sides):
         for row in rows:
             status, fields = await _read(link, row)
-            await asyncio.to_thread(journal.record_side, row.id, status, fields)
+            await to_its_end(journal.record_side, row.id, status, fields)
 
 
 async def _read(link: ReaderLink, row: SideRow) -> tuple[SideFileStatus, dict[str, str] | None]:
@@ -68,7 +68,7 @@ async def _read(link: ReaderLink, row: SideRow) -> tuple[SideFileStatus, dict[st
                 data += window
     except OSError:
         return SideFileStatus.IO_FAILED, None
-    return await asyncio.to_thread(_parse, row, bytes(data))
+    return await to_its_end(_parse, row, bytes(data))
 
 
 def _parse(row: SideRow, data: bytes) -> tuple[SideFileStatus, dict[str, str] | None]:

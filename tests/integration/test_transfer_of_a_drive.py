@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import threading
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +23,13 @@ from agent.errors import UnreadableSectors
 from agent.formats.log_values import LogEntry
 from agent.formats.logreader import read_log
 from agent.model.blobs import BlobName
-from agent.model.codes import Disposition
+from agent.model.codes import BlobStatus, Disposition
 from agent.model.identity import ContainerName
 from agent.model.naming import decode
 from agent.transfer import patience
+from agent.transfer.items import ItemState
+from agent.transfer.journal import Journal
+from agent.transfer.rows import FoundFiles
 from agent.transfer.sender import MARKER_KEY
 from agent.transfer.uploading import Uploader
 from agent.volume.block import BlockSource, BytesSource
@@ -757,3 +762,26 @@ async def test_two_files_that_meet_a_drive_which_was_away_for_a_moment_are_both_
         replace(whole, wrap=lambda source: _BackInTheRescueSweep(source, places)), MemoryBlobStore()
     )
     assert told.last["status"] == "Completed"
+
+
+async def test_a_job_cancelled_while_the_drive_is_listed_has_books_that_balance(
+    whole: Drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, running = asyncio.get_running_loop(), list[Uploader]()
+    add, close = Journal.add_files, Journal.close_pending
+
+    def cancel_and_add(journal: Journal, files: FoundFiles, disposition: Disposition) -> None:
+        loop.call_soon_threadsafe(running[0].command, "cancel")
+        time.sleep(0.1)
+        add(journal, files, disposition)
+
+    def close_slowly(journal: Journal, state: ItemState, status: BlobStatus, note: str) -> None:
+        close(journal, state, status, note)
+        time.sleep(0.2)
+
+    monkeypatch.setattr(Journal, "add_files", cancel_and_add)
+    monkeypatch.setattr(Journal, "close_pending", close_slowly)
+    told = await ingest(whole, MemoryBlobStore(), lambda event, uploader: running.append(uploader))
+    assert (told.last["event"], told.last["cancelled"]) == ("finished", True)
+    assert told.last["tally"]["discovered"] == told.last["tally"]["skipped"]
+    assert told.last["tally"]["discovered"][0] >= 2

@@ -234,9 +234,11 @@ class StateUnusable(StationError):
 
 
 class CatalogBusy(StationError):
-    """Another process uses the catalog that is to be replaced or sealed anew."""
+    """A process uses the catalog that is to be replaced or sealed anew, or does just that."""
 
-    next_step = "Stop the station, and all others that share the catalog; then run this again."
+    next_step = (
+        "Wait until it is done, or stop the station and all that share the catalog; then run this again."
+    )
 
 
 class BackupUnfit(StationError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from agent.catalog.keybox import KeyBox
+from agent.catalog.occupancy import occupy
 from agent.cli.main import cli
-from agent.errors import BackupUnfit, IngestError
+from agent.errors import BackupUnfit, CatalogBusy, IngestError
 from tests.unit.catalog_cases import KEY
 
 Run = Callable[..., Any]
@@ -92,6 +94,21 @@ def test_a_backup_of_a_broken_history_is_made_and_told_by_the_exit_code(run: Run
         in run("catalog", "backup", str(tmp_path / "copy"), code=3)["broken"]
     )
     assert (tmp_path / "copy").exists()
+
+
+def test_a_command_beside_a_change_of_the_key_is_told_to_wait(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def at_once(path: Path, _patience_s: float, *, alone: bool) -> int:
+        return occupy(path, 0, alone=alone)
+
+    monkeypatch.setattr("agent.catalog.database.occupy", at_once)
+    held = occupy(tmp_path / "state" / "catalog.sqlite", 0, alone=True)
+    with pytest.raises(CatalogBusy, match="is being restored or sealed anew") as caught:
+        run("job", "show", "box")
+    os.close(held)
+    assert caught.value.next_step.startswith("Wait until it is done")
+    assert run("job", "show", "box")["name"] == "box"
 
 
 @pytest.mark.parametrize(

@@ -125,10 +125,14 @@ class Attempt:
             raise Paused(error) from None
         try:
             await errand.checkup.prove_read_only(fd)
-            self._pair = await Pair.start(fd, reader, self._upload_order())
+            upload = self._upload_order()
+            self._pair = await Pair.start(fd, reader, upload)
         finally:
             os.close(fd)
         try:
+            # What was told meanwhile.
+            if errand.key.current != upload.store.credential:
+                self._pair.hand_over(errand.key.current)
             if self._word is not None:
                 self._pair.tell(self._word)
             async for event in self._pair.events():

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from agent.errors import MoveRefused, StateUnusable, WorkerLost
 from agent.model.concurrency import Concurrency, Place
 from agent.model.identity import JobName, SerialNumber
 from agent.model.job import Destination, Drive, DriveSpec, JobSpec
+from agent.model.secrets import Secret
 from agent.model.states import DriveState
 from agent.station import attempt as attempt_module
 from agent.station import progress as progress_module
@@ -59,8 +60,11 @@ class Script:
     begun: list[float] = field(default_factory=list)
     orders: list[tuple[ReaderOrder, UploadOrder]] = field(default_factory=list)
     told: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
+    handed_over: list[Secret | None] = field(default_factory=list)
+    while_it_starts: Callable[[], None] = lambda: None
 
     async def start(self, fd: int, reader: ReaderOrder, upload: UploadOrder) -> _Pair:
+        self.while_it_starts()
         self.begun.append(self.clock.now_s)
         self.orders.append((reader, upload))
         return _Pair(self, self.pairs.pop(0))
@@ -89,6 +93,9 @@ class _Pair:
 
     def tell(self, word: str) -> None:
         self._script.told.put_nowait(word)
+
+    def hand_over(self, credential: Secret | None) -> None:
+        self._script.handed_over.append(credential)
 
     async def close(self) -> None:
         await asyncio.sleep(0)
@@ -433,6 +440,16 @@ async def test_a_sound_drive_is_read_as_usual_and_nothing_is_told(bench: Bench) 
     assert not reader.gently
     assert not upload.gently
     assert await bench.details("drive.gently") == []
+
+
+async def test_a_credential_that_is_renewed_while_a_pair_is_started_reaches_it(bench: Bench) -> None:
+    visit = await bench.visit()
+    store = replace(bench.settings.store, credential=Secret("another"))
+    bench.script.while_it_starts = lambda: visit.adopt(replace(bench.settings, store=store))
+    bench.script.pairs = [[*MOVED, FINISHED]]
+    async with asyncio.timeout(20):
+        await visit.run()
+    assert [each.reveal() for each in bench.script.handed_over if each is not None] == ["another"]
 
 
 async def test_a_catalog_that_is_away_after_the_report_begins_no_second_transfer(

@@ -267,6 +267,11 @@ class Journal:
         )
         return row.fetchone() is not None
 
+    @property
+    def has_any_unlisted(self) -> bool:
+        """Whether of some item no manifest tells the blocks."""
+        return self._db.execute("SELECT 1 FROM item WHERE NOT listed LIMIT 1").fetchone() is not None
+
     def verified(self) -> VerifiedCounts:
         """Files by what their verification found, counted afresh."""
         counts: dict[str, int] = {}

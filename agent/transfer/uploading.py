@@ -299,13 +299,20 @@ class Uploader:
         tally = await asyncio.to_thread(journal.tally)
         if not tally.balances or not (journal.is_complete or self._cancelled):
             raise AssertionError(f"the books do not balance: {tally}")
-        doubts = self._doubts if tally.discovered.files or self._cancelled else [*self._doubts, NO_FILES]
+        doubts = [] if await asyncio.to_thread(self._is_promised, journal) else [*self._doubts]
+        if not (tally.discovered.files or self._cancelled):
+            doubts.append(NO_FILES)
         status = await asyncio.to_thread(_status, journal, tally, has_doubts=bool(doubts))
         if self._cancelled:
             status = DriveStatus.COMPLETED_WITH_ERRORS
         extra: dict[str, object] = {"detail": "; ".join(doubts)} if doubts else {}
         extra["overwritten"] = await asyncio.to_thread(journal.has_any, DispositionStatus.OVERWRITTEN)
         await self._report(journal, status, tally, cancelled=self._cancelled, **extra)
+
+    def _is_promised(self, journal: Journal) -> bool:
+        """Whether a manifest told every block of what was to be copied, and each was compared with it."""
+        is_listed = self._order.manifest_file is not None and not journal.has_any_unlisted
+        return is_listed and not journal.verified().transit
 
     async def _report(
         self, journal: Journal | None, status: DriveStatus, tally: Tally, **extra: object

@@ -26,6 +26,8 @@ from agent.model.blobs import BlobName
 from agent.model.codes import BlobStatus, Disposition
 from agent.model.identity import ContainerName
 from agent.model.naming import decode
+from agent.model.treatment import Treatment
+from agent.model.verification import Verification
 from agent.transfer import patience
 from agent.transfer.items import ItemState
 from agent.transfer.journal import Journal
@@ -785,3 +787,14 @@ async def test_a_job_cancelled_while_the_drive_is_listed_has_books_that_balance(
     assert (told.last["event"], told.last["cancelled"]) == ("finished", True)
     assert told.last["tally"]["discovered"] == told.last["tally"]["skipped"]
     assert told.last["tally"]["discovered"][0] >= 2
+
+
+@pytest.mark.parametrize("depth", ["manifest", "transit"])
+async def test_what_a_manifest_promises_block_by_block_is_not_in_doubt_when_it_is_compared(
+    by_manifest: Drive, monkeypatch: pytest.MonkeyPatch, depth: str
+) -> None:
+    monkeypatch.setattr(NtfsVolume, "is_log_open", True)
+    drive = replace(by_manifest, treatment=Treatment(Verification.parse(depth)))
+    told = await ingest(drive, MemoryBlobStore())
+    assert told.named("opened")[0]["log_open"] is True
+    assert ("detail" in told.last) is (depth == "transit")

@@ -89,9 +89,13 @@ class Scene:
     # The journal.
 
     def lines(self, event: str, **fields: str) -> list[Line]:
-        """The agent's lines so far that tell of this event."""
+        """The agent's lines so far that tell of this event, but for that a drive takes its time to answer.
+
+        The station says so of one that did not answer to smartctl in 3 s, which takes as long as that on an
+        emulated processor.
+        """
         self._read()
-        return [line for line in self._reading.lines if line.is_one(event, fields)]
+        return [line for line in self._reading.lines if line.is_one(event, fields) and not _is_slow(line)]
 
     def wait(self, event: str, **fields: str) -> Line:
         """The first such line, once it is there."""
@@ -99,16 +103,10 @@ class Scene:
         return self.lines(event, **fields)[0]
 
     def news(self, bay: Bay) -> list[Line]:
-        """Warnings and worse that tell of the drive of a bay, but for that it takes its time to answer.
-
-        The station says so of one that did not answer to smartctl in 3 s, which takes as long as that on an
-        emulated processor.
-        """
+        """Warnings and worse that tell of the drive of a bay, as ``lines`` does."""
         self._read()
         ours = [line for line in self._reading.lines if line.fields.get("drive") == bay.serial]
-        return [
-            line for line in ours if line.priority <= WARNING and line.fields.get("error") != SLOW_TO_ANSWER
-        ]
+        return [line for line in ours if line.priority <= WARNING and not _is_slow(line)]
 
     def until(self, is_reached: Callable[[], bool], what: str) -> None:
         """Look once a second."""
@@ -199,3 +197,7 @@ def differences(expected: Mapping[str, str], found: Mapping[str, str]) -> list[s
     told += [f"{path} is too many" for path in sorted(found.keys() - expected.keys())]
     both = expected.keys() & found.keys()
     return told + [f"{path} has other bytes" for path in sorted(both) if expected[path] != found[path]]
+
+
+def _is_slow(line: Line) -> bool:
+    return line.fields.get("error") == SLOW_TO_ANSWER

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from agent.blobs.crc64 import crc64
+from agent.blobs.directory_layout import publish
 from agent.blobs.store import BlobStore
 from agent.errors import StateUnusable
 from agent.formats.drivelog import DriveLogWriter, LogKind
@@ -108,7 +109,8 @@ class Reporter:
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
-            unfinished.rename(path)
+            # A log that cannot go into the store is kept nowhere else: its name is to outlive a power cut.
+            publish(unfinished, path)
         except OSError:
             # What is no log yet must not keep the room that the next try needs.
             unfinished.unlink(missing_ok=True)

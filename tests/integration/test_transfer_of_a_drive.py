@@ -798,3 +798,18 @@ async def test_what_a_manifest_promises_block_by_block_is_not_in_doubt_when_it_i
     told = await ingest(drive, MemoryBlobStore())
     assert told.named("opened")[0]["log_open"] is True
     assert ("detail" in told.last) is (depth == "transit")
+
+
+async def test_a_log_has_its_name_on_the_disk_before_its_drive_is_finished(
+    whole: Drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced, fsync = list[tuple[str, bool]](), os.fsync
+
+    def noted(descriptor: int) -> None:
+        place = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        synced.append((place.name, bool(list(place.glob("*.xml")) if place.is_dir() else False)))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    await ingest(whole, MemoryBlobStore())
+    assert ("logs", True) in synced

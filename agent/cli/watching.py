@@ -69,7 +69,7 @@ class Watching:
                 self._opened(event)
             case "inventory":
                 self._counting(event["files"])
-            case "manifest.warning" | "log.kept" | "waiting" | "drive.unreadable":
+            case "manifest.warning" | "log.kept" | "waiting" | "drive.changed" | "drive.unreadable":
                 self._line(f"{event['event']}: {event['detail']}")
             case "progress":
                 self._progress(event["percent"], event, is_due=self._is_due(event["percent"]))

@@ -33,7 +33,7 @@ from agent.transfer.reader_order import ReaderOrder
 
 Watcher = Callable[[Mapping[str, Any]], None]
 """Told every event of the uploader, and what the station does about them, for a screen."""
-WARNINGS = frozenset({"drive.unreadable", "log.kept", "manifest.warning"})
+WARNINGS = frozenset({"drive.changed", "drive.unreadable", "log.kept", "manifest.warning"})
 """Events of the uploader that somebody should know of; what else it tells is the life of the drive."""
 
 

@@ -13,6 +13,10 @@ DOUBTS: Final = {
 }
 """By the field of ``opened`` that raises it."""
 
+CHANGED: Final = (
+    "somebody wrote to the drive since it was here last: it is listed anew, and what was made of files that "
+    "were changed since stays or is replaced, as the job says"
+)
 NO_FILES: Final = "the volume has no file that is to be copied"
 
 

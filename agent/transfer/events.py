@@ -2,9 +2,9 @@
 
 Names: ``opened``, ``inventory``, ``manifest.warning``, ``waiting`` (for the store), ``progress``,
 ``credential.refused`` (by the store: the station answers with another one, or none),
-``log.kept``, ``drive.unreadable`` (bad sectors, when all is moved), and as the last one of ``finished``,
-``paused`` (something to wait for or to mend; the place is kept) or ``interrupted`` (stopped as told; the
-place is kept).
+``log.kept``, ``drive.changed`` (since an earlier visit), ``drive.unreadable`` (bad sectors, when all is
+moved), and as the last one of ``finished``, ``paused`` (something to wait for or to mend; the place is kept)
+or ``interrupted`` (stopped as told; the place is kept).
 
 ``progress`` comes some times a second: ``tally``, ``percent``, ``through_bytes`` (accounted, and of files
 under way what arrived; the percent is of these), ``bytes_per_s`` and ``seconds_left`` (null

@@ -63,6 +63,8 @@ class Journal:
     def __init__(self, path: Path, identity: Mapping[str, str]) -> None:
         """Raises StateUnusable, and DriveBusy when another process has it open."""
         self._identity = dict(identity)
+        self.is_of_changed_drive = False
+        """Whether one was there of the same drive, which was written to since."""
         self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -79,9 +81,13 @@ class Journal:
 
     def _open(self, path: Path) -> sqlite3.Connection:
         wanted = {**self._identity, "schema": FORMAT}
-        found = _reopen(path, wanted)
+        found, known = _reopen(path, wanted)
         if found is not None:
             return found
+        is_other = known.get("state") != wanted.get("state")
+        self.is_of_changed_drive = is_other and all(
+            known.get(key) == value for key, value in wanted.items() if key != "state"
+        )
         for leftover in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
             leftover.unlink(missing_ok=True)
         db = _connect(path)
@@ -359,10 +365,10 @@ def _lock(path: Path) -> int:
     return fd
 
 
-def _reopen(path: Path, wanted: Mapping[str, str]) -> sqlite3.Connection | None:
-    """The journal that is there, if it is one, of this drive, and whole."""
+def _reopen(path: Path, wanted: Mapping[str, str]) -> tuple[sqlite3.Connection | None, dict[str, str]]:
+    """The journal that is there, if it is one, of this drive, and whole; and what it says of itself."""
     if not path.exists():
-        return None
+        return None, {}
     db: sqlite3.Connection | None = None
     try:
         db = _connect(path)
@@ -371,13 +377,13 @@ def _reopen(path: Path, wanted: Mapping[str, str]) -> sqlite3.Connection | None:
         if db is not None:
             db.close()
         if is_damage(error):
-            return None
+            return None, {}
         raise
     # An inventory that was cut short is made anew: let it give its room back at once.
     if all(known.get(key) == value for key, value in {**wanted, "inventory": "complete"}.items()):
-        return db
+        return db, known
     db.close()
-    return None
+    return None, known
 
 
 def _connect(path: Path) -> sqlite3.Connection:

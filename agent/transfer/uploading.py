@@ -19,7 +19,7 @@ from agent.model.tally import Tally
 from agent.transfer import inventory
 from agent.transfer.board import Board
 from agent.transfer.books import Books
-from agent.transfer.doubts import DOUBTS, NO_FILES, doubts_of
+from agent.transfer.doubts import CHANGED, DOUBTS, NO_FILES, doubts_of
 from agent.transfer.events import Tell, emit, error_fields, tally_fields
 from agent.transfer.frames import Message
 from agent.transfer.gauge import Gauge
@@ -135,6 +135,8 @@ class Uploader:
             journal = self._journal = await asyncio.to_thread(
                 Journal, self._order.journal, self._order.journal_of(volume, state)
             )
+            if journal.is_of_changed_drive:
+                self._tell("drive.changed", detail=CHANGED)
             await asyncio.to_thread(self._room.claim, self._needed_bytes(opened))
             async with minding(self._room, self._pause_for_room):
                 if await self._unless_stopped(self._prepare(journal)) is not None:

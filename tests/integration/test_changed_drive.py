@@ -86,6 +86,8 @@ async def test_a_drive_that_was_written_to_meanwhile_is_listed_anew(tmp_path: Pa
     told = await ingest(drive, store)
     assert _ended(told) == ("finished", "Completed")
     assert await _content(store) == NEW
+    (changed,) = told.named("drive.changed")
+    assert "listed anew" in changed["detail"]
 
 
 async def test_a_drive_that_is_as_it_was_is_not_listed_anew(tmp_path: Path) -> None:
@@ -95,6 +97,7 @@ async def test_a_drive_that_is_as_it_was_is_not_listed_anew(tmp_path: Path) -> N
     told = await ingest(drive, store)
     assert _ended(told) == ("finished", "Completed")
     assert not told.named("inventory")
+    assert not told.named("drive.changed")
 
 
 async def test_a_blob_made_of_what_the_file_was_before_is_not_taken_for_the_file(tmp_path: Path) -> None:

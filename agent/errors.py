@@ -24,6 +24,7 @@ catalogue in ``docs/errors.md`` is printed from this module.
     ├── StationError                 this machine (exit 5)
     │   ├── ConfigInvalid            a setting is missing or malformed
     │   ├── StateUnusable            catalog or journal cannot be opened or written
+    │   ├── StationRunning           another station runs with this state directory
     │   ├── CatalogBusy              somebody uses the catalog that is to be replaced or sealed anew
     │   ├── BackupUnfit              what is to be restored is no sound catalog of this station's key
     │   ├── DriveBusy                another process of this station works on the drive
@@ -231,6 +232,12 @@ class StateUnusable(StationError):
     """The catalog or a journal cannot be opened or written."""
 
     next_step = "Check free space and ownership of the state directory."
+
+
+class StationRunning(StationError):
+    """Another station runs with this state directory."""
+
+    next_step = "Leave it running, or stop it first; a second station needs a `state_dir` of its own."
 
 
 class CatalogBusy(StationError):

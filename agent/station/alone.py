@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from agent.errors import CatalogBusy, StateUnusable
+from agent.errors import StateUnusable, StationRunning
 
 
 @contextmanager
 def only_station(state_dir: Path) -> Iterator[None]:
     """Hold the state directory, which is made if it is not there; commands beside the station do not ask.
 
-    It is free again when this process is gone, however that came. Raises CatalogBusy when another station
+    It is free again when this process is gone, however that came. Raises StationRunning when another station
     runs with it, and StateUnusable.
     """
     try:
@@ -34,4 +34,4 @@ def _lock(lock: int, state_dir: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise CatalogBusy(f"another station runs with the state directory {state_dir}") from None
+        raise StationRunning(f"another station runs with the state directory {state_dir}") from None

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from agent.cli.main import cli
-from agent.errors import CatalogBusy, StateUnusable
+from agent.errors import StateUnusable, StationRunning
 from agent.station.alone import only_station
 
 
@@ -17,7 +17,7 @@ def test_a_second_station_of_a_state_directory_is_refused_until_the_first_is_gon
     state = tmp_path / "new" / "state"
     with only_station(state):
         assert stat.S_IMODE(state.stat().st_mode) == 0o700
-        with pytest.raises(CatalogBusy, match="another station runs"), only_station(state):
+        with pytest.raises(StationRunning, match="another station runs"), only_station(state):
             pass
     with only_station(state):
         pass
@@ -42,6 +42,6 @@ def test_run_says_so_and_opens_no_socket(tmp_path: Path) -> None:
     )
     with only_station(tmp_path / "state"):
         done = CliRunner().invoke(cli, ["--config", str(settings), "run"])
-    assert isinstance(done.exception, CatalogBusy)
+    assert isinstance(done.exception, StationRunning)
     assert done.exception.exit_code == 5
     assert not (tmp_path / "m.sock").exists()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agent.blobs import rules
@@ -33,6 +32,7 @@ from agent.errors import BlobNotFound, BlobRequestFailed, ChecksumMismatch, Inge
 from agent.model.blobs import BlobAttributes, BlobName
 from agent.model.identity import ContainerName
 from agent.model.secrets import Secret
+from agent.threads import until_over
 
 if TYPE_CHECKING:
     from agent.blobs.azure_sdk import SdkBlobStore
@@ -141,7 +141,7 @@ class AzureBlobStore:
         checksum: int | None = crc64
         if attributes.content_md5 is not None:
             # The service takes one checksum of a body, and checks this MD5: it stands in for the CRC-64.
-            await _to_its_end(asyncio.create_task(asyncio.to_thread(rules.check_crc64, name, body, crc64)))
+            await until_over(asyncio.create_task(asyncio.to_thread(rules.check_crc64, name, body, crc64)))
             checksum = None
         await self._authorize()
         head = self._heads.put_blob(name, length, checksum, attributes, replace=replace)
@@ -269,19 +269,6 @@ class AzureBlobStore:
                 return answer
             error = refused(answer, str(name), replace=replace)
         raise error
-
-
-async def _to_its_end(work: asyncio.Task[None]) -> None:
-    """Its outcome. Cancellation is raised when it is over, so that nobody works on behind it."""
-    try:
-        await asyncio.shield(work)
-    except asyncio.CancelledError:
-        while not work.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait([work])
-        if not work.cancelled():
-            work.exception()
-        raise
 
 
 def _check_echo(name: BlobName, answer: Answer, crc64: int) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import sqlalchemy
 from sqlalchemy import Engine, Executable, Insert, Result
+
+from agent.threads import until_over
 
 T = TypeVar("T")
 
@@ -74,16 +76,7 @@ class Threads:
 
     async def run(self, call: Callable[[], T]) -> T:
         """The call in a thread. Cancellation is raised when it is over: nothing works on behind its back."""
-        work = asyncio.get_running_loop().run_in_executor(self._executor, call)
-        try:
-            return await asyncio.shield(work)
-        except asyncio.CancelledError:
-            while not work.done():
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait([work])
-            if not work.cancelled():
-                work.exception()
-            raise
+        return await until_over(asyncio.get_running_loop().run_in_executor(self._executor, call))
 
     def close(self) -> None:
         """When no transaction is open any more."""

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from agent.model.tally import Count, Tally
+from agent.threads import to_its_end
 from agent.transfer.items import Item, ItemState, Outcome
 from agent.transfer.journal import Journal
-from agent.transfer.threads import to_its_end
 
 FLUSH_EVERY_S = 0.25
 MAX_UNWRITTEN = 500

@@ -7,10 +7,10 @@ from contextlib import aclosing
 
 from agent.model.codes import Disposition
 from agent.model.destination import Destination
+from agent.threads import to_its_end
 from agent.transfer.journal import Journal
 from agent.transfer.link import ReaderLink
 from agent.transfer.placement import Placement
-from agent.transfer.threads import to_its_end
 
 Report = Callable[[int], None]
 """Told how many files were found so far."""

@@ -23,13 +23,13 @@ from agent.formats.manifest_values import HashedPath
 from agent.model.blobs import BlobName
 from agent.model.codes import BlobStatus
 from agent.model.identity import SerialNumber
+from agent.threads import to_its_end
 from agent.transfer.inventory import Report
 from agent.transfer.items import NO_FACTS, Item, Outcome, Piece, SideFiles
 from agent.transfer.journal import Journal
 from agent.transfer.link import ReaderLink, stream_of
 from agent.transfer.listing import MAX_COUNTED_BYTES
 from agent.transfer.placement import checked_row, failed
-from agent.transfer.threads import to_its_end
 from agent.volume.entry import StreamRef
 
 LOOKUPS_PER_MESSAGE = 64

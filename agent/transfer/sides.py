@@ -23,11 +23,11 @@ from agent.formats.sidefiles import (
 from agent.model.blobs import BlobAttributes
 from agent.model.codes import BlobType, SideFileStatus
 from agent.model.treatment import Treatment
+from agent.threads import to_its_end
 from agent.transfer.items import NO_SIDE, Item
 from agent.transfer.journal import Journal, SideRow
 from agent.transfer.link import ReaderLink, stream_of
 from agent.transfer.sender import MARKER_KEY
-from agent.transfer.threads import to_its_end
 from agent.transfer.verify import Check, check_of
 
 MTIME_KEY, CTIME_KEY, BTIME_KEY = "mtime", "ctime", "btime"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -187,6 +189,33 @@ def test_the_key_of_keys_is_opened(tmp_path: Path) -> None:
     _is(place.catalog_key(key), Outcome.PASSED)
     key.chmod(0o644)
     _is(place.catalog_key(key), Outcome.FAILED, "0644")
+
+
+@contextmanager
+def _as_somebody_else() -> Iterator[None]:
+    os.setresuid(65534, 65534, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else for a while")
+def test_who_may_not_look_into_the_state_folder_is_told_so(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    _put(tmp_path / "catalog.key", "k" * 32)
+    with _as_somebody_else():
+        found = {
+            "state": place.state_folder(tmp_path / "state"),
+            "key": place.catalog_key(tmp_path / "catalog.key"),
+            "store": folder(tmp_path / "blobs"),
+        }
+        room = place.state_space(tmp_path / "state")
+    _is(found["state"], Outcome.FAILED, "this user may not write")
+    assert "runuser -u drive-ingest" in found["state"].fix
+    _is(found["key"], Outcome.FAILED, "Permission denied")
+    _is(found["store"], Outcome.FAILED, "this user may not write")
+    assert "GB are free at" in room.detail
 
 
 def _settings(path: Path | None, text: str | None = KEY, **more: Identity) -> Settings:

@@ -21,12 +21,27 @@ RENEW_BEFORE = timedelta(days=7)
 RENEW = "put a new one into its file, and systemctl reload (or restart) drive-ingest-agent"
 
 
+def _is_absent(path: Path) -> bool:
+    """Whether nothing is there; what this user may not look at counts as there."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def state_folder(folder: Path) -> Finding:
     """It is there, this user may write it, and nobody else may look into it."""
-    if not folder.exists():
+    if _is_absent(folder):
         return skipped("state", f"{folder} is not there yet; the first start makes it")
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        return failed("state", f"this user may not write {folder}", f"chown drive-ingest: {folder}")
+        return failed(
+            "state",
+            f"this user may not write {folder}",
+            f"runuser -u drive-ingest -- ingest-agent doctor, or: chown -R drive-ingest: {folder}",
+        )
     mode = stat.S_IMODE(folder.stat().st_mode)
     if mode & 0o077:
         return warning("state", f"{folder} is open to others (mode {mode:04o})", f"chmod 0700 {folder}")
@@ -35,7 +50,7 @@ def state_folder(folder: Path) -> Finding:
 
 def state_space(folder: Path) -> Finding:
     """There is room for journals and logs, also where the folder is yet to be made."""
-    there = next((place for place in (folder, *folder.parents) if place.exists()), Path("/"))
+    there = next((place for place in (folder, *folder.parents) if os.path.exists(place)), Path("/"))
     found = os.statvfs(there)
     free = found.f_bavail * found.f_frsize
     said = f"{free / GIGABYTE:.1f} GB are free at {there}"
@@ -47,7 +62,7 @@ def state_space(folder: Path) -> Finding:
 
 def catalog_key(path: Path) -> Finding:
     """The key of the keys in the catalog can be read, by this user alone."""
-    if not path.exists():
+    if _is_absent(path):
         return skipped("catalog key", f"{path} is not there yet; the first start makes it")
     try:
         KeyBox.from_file(path)

@@ -73,7 +73,7 @@ def _skew(skew: timedelta) -> Finding:
 
 def folder(path: Path) -> Finding:
     """The folder of a directory store can be written, or made; nothing is made here, least of all by root."""
-    there = next((place for place in (path, *path.parents) if place.exists()), Path("/"))
+    there = next((place for place in (path, *path.parents) if os.path.exists(place)), Path("/"))
     if os.access(there, os.W_OK | os.X_OK):
         return passed("store", f"blobs go to {path}, which can be written")
     return failed("store", f"this user may not write {there}", f"let drive-ingest own {path}")

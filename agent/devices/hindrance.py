@@ -41,10 +41,11 @@ SIDES = {
 
 @dataclass(frozen=True, slots=True)
 class Hindrance:
-    """``detail`` is one sentence for the technician."""
+    """``detail`` is one sentence for the technician. One that is no news goes away by itself, as a rule."""
 
     kind: HindranceKind
     detail: str
+    is_news: bool = True
 
     @property
     def id(self) -> str:

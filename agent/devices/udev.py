@@ -29,6 +29,8 @@ SETTLE_S: Final = 0.2
 """A flood of events is one piece of news."""
 EXAMINE_WITHIN_S: Final = 3.0
 """How long drives that are there may be kept waiting for one that does not answer."""
+SPIN_UP_WITHIN_S: Final = 30.0
+"""A hard disk takes 5 to 15 s to its first answer, some more; who is silent for longer has a trouble."""
 OPEN_WITHIN_S: Final = 60.0
 """Longer than the kernel takes to give up one command."""
 DESCRIBE_WITHIN_S: Final = 10.0
@@ -60,6 +62,7 @@ class UdevSource:
         self._claims = Claims()
         self._examinations: dict[str, asyncio.Task[Health]] = {}
         self._first_seen: dict[str, float] = {}
+        self._silent_since: dict[str, float] = {}
         self._opened: set[str] = set()
         self._known: dict[str, DriveFacts] = {}
         self._news = asyncio.Event()
@@ -117,8 +120,9 @@ class UdevSource:
         self._claims.forget(present)
         for key in self._examinations.keys() - present:
             self._examinations.pop(key).cancel()
-        for key in self._first_seen.keys() - present:
-            del self._first_seen[key]
+        for since in (self._first_seen, self._silent_since):
+            for key in since.keys() - present:
+                del since[key]
 
     async def _examine(self, found: list[DriveFacts]) -> None:
         fresh = [facts for facts in found if facts.key not in self._examinations]
@@ -141,7 +145,8 @@ class UdevSource:
             return self._undescribed(facts)
         examination = self._examinations.get(facts.key)
         if claim is Claim.SILENT or examination is None or not examination.done():
-            return self._hindered(facts, HindranceKind.NOT_ANSWERING, "does not answer yet")
+            return self._silent(facts)
+        self._silent_since.pop(facts.key, None)
         health = examination.result()
         identity = identify(facts, health.identity)
         return self._made(facts, identity, identity.hindrance, health)
@@ -153,9 +158,17 @@ class UdevSource:
         said = f"({facts.name}) was not described by udev in {DESCRIBE_WITHIN_S:g} s"
         return self._hindered(facts, HindranceKind.NOT_DESCRIBED, said)
 
-    def _hindered(self, facts: DriveFacts, kind: HindranceKind, said: str) -> Device:
+    def _silent(self, facts: DriveFacts) -> Device:
+        now = asyncio.get_running_loop().time()
+        if now - self._silent_since.setdefault(facts.key, now) < SPIN_UP_WITHIN_S:
+            said, is_news = "does not answer yet", False
+        else:
+            said, is_news = f"has not answered for {SPIN_UP_WITHIN_S:g} s", True
+        return self._hindered(facts, HindranceKind.NOT_ANSWERING, said, is_news=is_news)
+
+    def _hindered(self, facts: DriveFacts, kind: HindranceKind, said: str, *, is_news: bool = True) -> Device:
         identity = identify(facts, SmartIdentity())
-        return self._made(facts, identity, Hindrance(kind, f"drive {identity.serial} {said}"))
+        return self._made(facts, identity, Hindrance(kind, f"drive {identity.serial} {said}", is_news))
 
     def _made(
         self, facts: DriveFacts, identity: Identity, hindrance: Hindrance | None, health: Health | None = None

@@ -274,7 +274,7 @@ class Station:
 
     async def _consider(self, group: asyncio.TaskGroup, device: Device, count: int) -> None:
         if device.hindrance is not None:
-            await self._leave_alone(device, device.hindrance)
+            await self._leave_alone(device, device.hindrance, is_news=device.hindrance.is_news)
             return
         try:
             job, drive = choose(device.serial, await self._catalog.find_drive(device.serial), count)

@@ -15,6 +15,7 @@ from agent.catalog import open_catalog
 from agent.config import Settings, StoreSettings, TransferSettings
 from agent.devices.fake import FakeSource
 from agent.devices.health import Health, Verdict
+from agent.devices.hindrance import Hindrance, HindranceKind
 from agent.devices.source import Device
 from agent.model.identity import JobName, SerialNumber
 from agent.model.job import Drive
@@ -103,6 +104,24 @@ async def test_an_extra_drive_is_left_alone_said_once_and_taken_when_its_job_is_
         assert "extra drive" in line["detail"]
         await bench.file_job("S1")
         await bench.until(_is(DriveState.COMPLETED), "S1")
+
+
+async def test_a_drive_that_spins_up_is_told_of_as_information_and_a_silent_one_as_a_warning(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early = Hindrance(HindranceKind.NOT_ANSWERING, "drive S1 does not answer yet", is_news=False)
+    late = Hindrance(HindranceKind.NOT_ANSWERING, "drive S1 has not answered for 30 s")
+    drive = bench.source.plug("3", bench.image, "S1", hindrance=early)
+
+    async def silent() -> list[Device]:
+        return [replace(drive, hindrance=late)]
+
+    async with bench.running():
+        await bench.until_logged("drive.left_alone")
+        assert "drive.left_alone" not in bench.log.warned
+        monkeypatch.setattr(bench.source, "devices", silent)
+        await bench.until_logged("drive.left_alone", count=2)
+        assert "drive.left_alone" in bench.log.warned
 
 
 async def test_a_serial_that_is_attached_twice_is_touched_by_nobody(bench: Bench) -> None:

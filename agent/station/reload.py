@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from agent.config import Settings
+from agent.config import Settings, StoreSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,49 +17,47 @@ class Adopted:
     held: tuple[str, ...]
 
 
+_HELD = {
+    "state_dir": "state_dir",
+    "image": "images",
+    "key_file": "key_file",
+    "metrics.listen": "metrics",
+    "api": "api",
+    "catalog": "catalog",
+    "notify": "notify",
+    "devices": "devices",
+    "bays": "bays",
+}
+"""Fields that stay until a restart, by the names of their settings; of the store see ``_held_of``."""
+
+
 def adopt(old: Settings, new: Settings) -> Adopted:
     """Take over from ``new`` what can change under running drives.
 
     Caps and the credential count at once, ``transfer`` for drives that begin later.
     """
-    differs = {
-        "state_dir": old.state_dir != new.state_dir,
-        "store.kind": old.store.kind != new.store.kind,
-        "store.address": old.store.address != new.store.address,
-        "store.credential": old.store.identity != new.store.identity
-        or (old.store.credential is None) != (new.store.credential is None),
-        "image": old.images != new.images,
-        "key_file": old.key_file != new.key_file,
-        "metrics.listen": old.metrics != new.metrics,
-        "api": old.api != new.api,
-        "catalog": old.catalog != new.catalog,
-        "notify": old.notify != new.notify,
-        "devices": old.devices != new.devices,
-        "bays": dict(old.bays) != dict(new.bays),
-    }
-    held = tuple(name for name, is_other in differs.items() if is_other)
-    store = old.store
-    if not any(name.startswith("store.") for name in held):
-        store = new.store
-    settings = replace(
-        new,
-        state_dir=old.state_dir,
-        store=store,
-        images=old.images,
-        devices=old.devices,
-        bays=old.bays,
-        key_file=old.key_file,
-        metrics=old.metrics,
-        api=old.api,
-        catalog=old.catalog,
-        notify=old.notify,
-    )
-    changes = {
-        "store.credential_file": old.store.credential != store.credential,
-        "transfer": old.transfer != new.transfer,
-        "concurrency": old.concurrency != new.concurrency,
-        "bandwidth.station": old.bandwidth.station != new.bandwidth.station,
-        "bandwidth.account": old.bandwidth.account != new.bandwidth.account,
-        "bandwidth.jobs": dict(old.bandwidth.jobs) != dict(new.bandwidth.jobs),
-    }
-    return Adopted(settings, tuple(name for name, is_other in changes.items() if is_other), held)
+    held = [name for name, field in _HELD.items() if getattr(old, field) != getattr(new, field)]
+    held_of_store = [*_held_of(old.store, new.store)]
+    kept = {field: getattr(old, field) for field in _HELD.values()}
+    settings = replace(new, **kept, store=old.store if held_of_store else new.store)
+    return Adopted(settings, tuple(_changed(old, settings)), (*held, *held_of_store))
+
+
+def _held_of(old: StoreSettings, new: StoreSettings) -> Iterator[str]:
+    if old.kind != new.kind:
+        yield "store.kind"
+    if old.address != new.address:
+        yield "store.address"
+    if old.identity != new.identity or (old.credential is None) != (new.credential is None):
+        yield "store.credential"
+
+
+def _changed(old: Settings, new: Settings) -> Iterator[str]:
+    if old.store.credential != new.store.credential:
+        yield "store.credential_file"
+    for name in ("transfer", "concurrency"):
+        if getattr(old, name) != getattr(new, name):
+            yield name
+    for name in ("station", "account", "jobs"):
+        if getattr(old.bandwidth, name) != getattr(new.bandwidth, name):
+            yield f"bandwidth.{name}"

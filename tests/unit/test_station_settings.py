@@ -75,6 +75,8 @@ def test_caps_credential_and_transfer_are_taken_over() -> None:
             "store.credential",
         ),
         (replace(BEFORE, images=(ImageSettings(Path("/i"), SerialNumber.parse("A"), "1"),)), "image"),
+        (replace(BEFORE, key_file=Path("/k")), "key_file"),
+        (replace(BEFORE, bays={"pci-0000:00:1f.2-ata-1": "1"}), "bays"),
     ],
 )
 def test_what_needs_a_restart_stays_and_is_named(after: Settings, held: str) -> None:

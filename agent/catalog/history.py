@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from agent.catalog import events, head, jobs, schema
 from agent.catalog.books import Books
-from agent.catalog.chain import NO_HASH, Head, link
+from agent.catalog.chain import NO_HEAD, Head, link
 from agent.catalog.connection import Connection
 from agent.catalog.events import Event
 from agent.catalog.keybox import KeyBox
@@ -78,7 +78,7 @@ class History(Books):
 
 
 async def _verify(connection: Connection, box: KeyBox, expected: Head | None) -> HistoryCheck:
-    last, count, chained, seen = Head(0, NO_HASH), 0, 0, expected is None
+    last, count, chained, seen = NO_HEAD, 0, 0, expected is None
     while page := await events.after(connection, last.event_id, None, PAGE_EVENTS):
         for told in page:
             if (broken := _broken_link(last, told)) is not None:

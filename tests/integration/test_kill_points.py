@@ -41,7 +41,6 @@ from tests.kit.journals import done_blobs
 FACTS = demo_facts()
 JOB = "box"
 LOGS = "waimportexport"
-CONTAINERS = (*FACTS["containers"], LOGS)
 DEFAULT_POINTS = 10
 POINTS = int(os.environ.get("KILL_POINTS", DEFAULT_POINTS))
 FINDINGS = 3

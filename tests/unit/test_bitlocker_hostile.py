@@ -182,7 +182,6 @@ def test_entries_nested_a_thousand_deep_are_one_entry() -> None:
     assert read(unlock(source, read_metadata(source), ClearKey()), 0, 8192) == volume.plain[:8192]
 
 
-SALTED = entry(0, 3, struct.pack("<I", 0x1000) + bytes(16))
 SHORT = [
     protector(0, UUID(int=1)),
     protector(0, UUID(int=1), entry(0, 1, bytes(4))),

@@ -13,7 +13,6 @@ from agent.model.codes import BlobType, Disposition
 from agent.model.identity import SerialNumber
 
 DATA = Path(__file__).parents[1] / "data"
-SAMPLES = sorted((DATA / "manifest").glob("*.xml"))
 MD5 = "00F1FFBE073E6DCBA64F63CA1D17D95C"
 
 

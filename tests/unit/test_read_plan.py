@@ -17,7 +17,6 @@ from benchmarks.read_plan import figures
 
 KIB = 1024
 MIB = KIB * KIB
-Extents = tuple[tuple[int | None, int], ...]
 DIRECT = (StreamKind.PLAIN, StreamKind.SPARSE)
 
 

@@ -19,7 +19,6 @@ from agent.transfer.sandbox.bpf import (
     JUMP_IF_EQUAL,
     KILL_PROCESS,
     LOAD,
-    MAX_INSTRUCTIONS,
     RETURN,
     Program,
     compile_policy,
@@ -32,6 +31,8 @@ PID = 4711
 POLICY = policy_for(PID)
 REFUSE, MISSING = ERRNO | errno.EPERM, ERRNO | errno.ENOSYS
 PROGRAMS = {machine.name: compile_policy(POLICY, machine) for machine in MACHINES}
+MAX_INSTRUCTIONS = 4096
+"""BPF_MAXINSNS of linux/bpf_common.h."""
 CLONE_VM, CLONE_THREAD, CLONE_NEWUSER = 0x100, 0x10000, 0x10000000
 HIGH = 1 << 32
 HEADERS = {

@@ -12,7 +12,7 @@ from agent.volume.bitlocker.ciphers import cipher_name
 from agent.volume.bitlocker.entries import ROLE_DESCRIPTION, text_of
 from agent.volume.bitlocker.header import VolumeHeader, read_header
 from agent.volume.bitlocker.protectors import Protector, parse_protectors
-from agent.volume.bitlocker.state import is_fully_encrypted, refusal, state_name
+from agent.volume.bitlocker.state import refusal, state_name
 from agent.volume.block import BlockSource, read
 
 
@@ -48,11 +48,6 @@ class Metadata:
     def cipher_name(self) -> str:
         """Such as ``AES-XTS-128``."""
         return cipher_name(self.cipher)
-
-    @property
-    def fully_encrypted(self) -> bool:
-        """Whether the volume can be read at all."""
-        return is_fully_encrypted(self.current_state, self.next_state, encrypt_on_write=self.encrypt_on_write)
 
     @property
     def state(self) -> str:

@@ -36,7 +36,7 @@ _REFUSALS = {
 }
 
 
-def is_fully_encrypted(current: int, following: int, *, encrypt_on_write: bool) -> bool:
+def _is_fully_encrypted(current: int, following: int, *, encrypt_on_write: bool) -> bool:
     """A volume under encrypt-on-write claims to be encrypted from the start: its boot sector tells."""
     return not encrypt_on_write and current == following == ENCRYPTED
 
@@ -50,7 +50,7 @@ def state_name(current: int, following: int, *, encrypt_on_write: bool) -> str:
 
 def refusal(current: int, following: int, *, encrypt_on_write: bool) -> str | None:
     """Why a volume in this state is not read; None for one that is fully encrypted."""
-    if is_fully_encrypted(current, following, encrypt_on_write=encrypt_on_write):
+    if _is_fully_encrypted(current, following, encrypt_on_write=encrypt_on_write):
         return None
     name = state_name(current, following, encrypt_on_write=encrypt_on_write)
     said = _REFUSALS.get(name, "the volume is in no state that is known to be fully encrypted")

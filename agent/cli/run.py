@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import signal
 
 import click
 
@@ -38,6 +39,8 @@ def run(context: Context, as_json: bool) -> None:
         raise ConfigInvalid(
             "no drive source is configured: set devices.udev, or add an [[image]] table with path and serial"
         )
+    # One that comes before the station listens is about settings that it reads just now.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     context.check_store()
     with only_station(context.settings.state_dir):
         asyncio.run(_run(context, as_json))

@@ -104,6 +104,14 @@ def test_hangup_reloads_and_the_manager_hears_the_begin_and_the_end(tmp_path: Pa
     assert "settings.kept" in log
 
 
+def test_a_hangup_before_the_station_listens_ends_nothing(tmp_path: Path) -> None:
+    with listening(unheard_of()) as manager, _service(tmp_path, manager) as process:
+        assert killing.wait_for(process, (tmp_path / "state" / "station.lock").exists)
+        process.send_signal(signal.SIGHUP)
+        manager.until_said("READY")
+        _end(process, manager, tmp_path)
+
+
 STUCK = """
 import asyncio, sys
 from agent.cli.main import main

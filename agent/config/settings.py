@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,6 +28,8 @@ from agent.errors import ConfigInvalid
 from agent.model.concurrency import NO_LIMITS, Concurrency
 
 DEFAULT_CONFIG = Path("/etc/drive-ingest-agent/agent.toml")
+MAX_BYTES = 256 * 1024
+"""Thousands of bays have room."""
 TABLES = {
     "api",
     "catalog",
@@ -81,7 +85,7 @@ def load(path: Path | None, environment: Mapping[str, str], *, with_credential: 
     raw = _read(chosen) if chosen is not None else {}
     known(raw, "", TABLES)
     named = environment.get("INGEST_AGENT_STATE") or raw.get("state_dir") or _default_state(environment)
-    if not isinstance(named, (str, Path)):
+    if not isinstance(named, (str, Path)) or "\0" in str(named):
         raise ConfigInvalid("state_dir must be a path")
     state_dir = Path(named)
     return Settings(
@@ -102,12 +106,27 @@ def load(path: Path | None, environment: Mapping[str, str], *, with_credential: 
 
 
 def _read(path: Path) -> dict[str, Any]:
+    data = _bytes_of(path)
+    if len(data) > MAX_BYTES:
+        raise ConfigInvalid(f"{path} is too long for settings: more than {MAX_BYTES} bytes")
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(data.decode("utf-8"))
+    except ValueError as error:
+        # Besides errors of its own, those of int(), for a number of thousands of digits.
+        raise ConfigInvalid(f"{path} is no TOML: {error}") from None
+    except RecursionError:
+        raise ConfigInvalid(f"{path} is no TOML: it is nested too deeply") from None
+
+
+def _bytes_of(path: Path) -> bytes:
+    """At most one more than ``MAX_BYTES``; a pipe in its place holds up nobody."""
+    try:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ConfigInvalid(f"{path} is no regular file")
+            return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ConfigInvalid(f"{path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigInvalid(f"{path} is no TOML: {error}") from None
 
 
 def _default_state(environment: Mapping[str, str]) -> Path:

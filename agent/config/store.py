@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.config.tables import known
+from agent.config.tables import known, path
 from agent.errors import ConfigInvalid
 from agent.model.access import Identity, IdentityKind
 from agent.model.secrets import Secret
@@ -44,15 +44,17 @@ def read_store(
         if kind == "azure":
             raise ConfigInvalid("store.address is missing: the blob endpoint of the storage account")
         address = str(state_dir.absolute() / "blobs")
+    if not isinstance(address, str) or not address or "\0" in address:
+        raise ConfigInvalid("store.address must be a blob endpoint, or the path of a folder")
     if kind == "directory":
-        return StoreSettings(kind, str(address))
+        return StoreSettings(kind, address)
     identity = _identity(table)
     if identity is not None:
-        return StoreSettings(kind, str(address), identity=identity)
+        return StoreSettings(kind, address, identity=identity)
     if not with_credential:
-        return StoreSettings(kind, str(address))
-    path = _credential_file(table, environment)
-    return StoreSettings(kind, str(address), read_credential(path), path)
+        return StoreSettings(kind, address)
+    file = _credential_file(table, environment)
+    return StoreSettings(kind, address, read_credential(file), file)
 
 
 def _identity(table: Mapping[str, Any]) -> Identity | None:
@@ -76,10 +78,11 @@ def _identity(table: Mapping[str, Any]) -> Identity | None:
 
 
 def _credential_file(table: Mapping[str, Any], environment: Mapping[str, str]) -> Path:
-    named = environment.get("INGEST_AGENT_STORE_CREDENTIAL_FILE") or table.get("credential_file")
+    chosen = environment.get("INGEST_AGENT_STORE_CREDENTIAL_FILE")
+    named = Path(chosen) if chosen else path(table, "store", "credential_file")
     folder = environment.get("CREDENTIALS_DIRECTORY")
     if named:
-        return Path(named)
+        return named
     if folder:
         return Path(folder) / "store"
     raise ConfigInvalid(NOT_NAMED)

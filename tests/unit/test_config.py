@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from pathlib import Path
 
@@ -86,6 +87,16 @@ def test_a_credential_may_come_from_the_service_manager(tmp_path: Path) -> None:
         ("[[image]]\npath = '/x'\nserial = 'A'\nsector_size = 520", "image[1].sector_size must be"),
         ("state_dir = ", "is no TOML"),
         ("state_dir = 5", "state_dir must be a path"),
+        ('state_dir = "/var/\\u0000x"', "state_dir must be a path"),
+        ('[store]\nkind = "directory"\naddress = "/var/\\u0000x"', "store.address must be"),
+        ('[store]\nkind = "directory"\naddress = ["/var"]', "store.address must be"),
+        (
+            "[store]\nkind='azure'\naddress='https://a.example'\ncredential_file=5",
+            "store.credential_file must be a path",
+        ),
+        ("[transfer]\nring_mib = " + "9" * 5000, "is no TOML"),
+        ("transfer = " + "[" * 100_000, "is no TOML"),
+        ("#" * (256 * 1024) + "\n", "is too long"),
         ("store = 5", "store must be a table"),
         ("transfer = 3", "transfer must be a table"),
         (
@@ -150,6 +161,12 @@ otherwise = "10 MB/s"
 def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigInvalid, match="cannot be read"):
         config.load(tmp_path / "none.toml", {})
+
+
+def test_a_pipe_in_its_place_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "agent.toml")
+    with pytest.raises(ConfigInvalid, match="is no regular file"):
+        config.load(tmp_path / "agent.toml", {})
 
 
 def test_the_key_of_keys_comes_as_a_credential_where_one_is_handed_over(tmp_path: Path) -> None:

@@ -40,6 +40,15 @@ def _put(path: Path, text: str = "", mode: int = 0o600) -> Path:
     return path
 
 
+@contextmanager
+def _as_somebody_else() -> Iterator[None]:
+    os.setresuid(65534, 65534, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
 def test_a_disk_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(tmp_path)
     _is(machine.devices(), Outcome.SKIPPED)
@@ -166,6 +175,19 @@ def test_the_state_folder_is_this_users_alone(tmp_path: Path, monkeypatch: pytes
     _is(place.state_folder(tmp_path), Outcome.FAILED)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file that somebody else owns")
+def test_files_in_the_state_folder_that_root_left_there_are_named() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as made:
+        state = Path(made)
+        _put(state / "catalog.sqlite"), _put(state / "station.lock"), _put(state / "catalog.key", mode=0o400)
+        os.chown(state, 65534, 65534)
+        os.chown(state / "catalog.key", 65534, 65534)
+        with _as_somebody_else():
+            finding = place.state_folder(state)
+    _is(finding, Outcome.FAILED, f"this user may not write catalog.sqlite, station.lock in {state}")
+    assert "chown -R drive-ingest" in finding.fix
+
+
 @pytest.mark.parametrize(
     ("free_gb", "outcome"), [(0.5, Outcome.FAILED), (5, Outcome.WARNING), (50, Outcome.PASSED)]
 )
@@ -189,15 +211,6 @@ def test_the_key_of_keys_is_opened(tmp_path: Path) -> None:
     _is(place.catalog_key(key), Outcome.PASSED)
     key.chmod(0o644)
     _is(place.catalog_key(key), Outcome.FAILED, "0644")
-
-
-@contextmanager
-def _as_somebody_else() -> Iterator[None]:
-    os.setresuid(65534, 65534, 0)
-    try:
-        yield
-    finally:
-        os.setresuid(0, 0, 0)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else for a while")

@@ -17,6 +17,7 @@ from agent.station.preflight.finding import Finding, failed, passed, skipped, wa
 
 GIGABYTE = 1_000_000_000
 TIGHT_BYTES, ENOUGH_BYTES = 1 * GIGABYTE, 10 * GIGABYTE
+MOST_NAMED = 5
 RENEW_BEFORE = timedelta(days=7)
 RENEW = "put a new one into its file, and systemctl reload (or restart) drive-ingest-agent"
 
@@ -33,7 +34,7 @@ def _is_absent(path: Path) -> bool:
 
 
 def state_folder(folder: Path) -> Finding:
-    """It is there, this user may write it, and nobody else may look into it."""
+    """It is there, this user may write it and what is in it, and nobody else may look into it."""
     if _is_absent(folder):
         return skipped("state", f"{folder} is not there yet; the first start makes it")
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
@@ -42,10 +43,22 @@ def state_folder(folder: Path) -> Finding:
             f"this user may not write {folder}",
             f"runuser -u drive-ingest -- ingest-agent doctor, or: chown -R drive-ingest: {folder}",
         )
+    if closed := sorted(each.name for each in folder.iterdir() if _is_closed(each)):
+        said = f"this user may not write {', '.join(closed[:MOST_NAMED])} in {folder}"
+        return failed("state", said, f"chown -R drive-ingest: {folder}")
     mode = stat.S_IMODE(folder.stat().st_mode)
     if mode & 0o077:
         return warning("state", f"{folder} is open to others (mode {mode:04o})", f"chmod 0700 {folder}")
     return passed("state", f"{folder} can be written by this user alone")
+
+
+def _is_closed(path: Path) -> bool:
+    """Whether it is somebody else's, as what a command leaves that root gave; its owner may open it again."""
+    try:
+        owner = path.lstat().st_uid
+    except OSError:
+        return False  # it is gone meanwhile
+    return owner != os.geteuid() and not os.access(path, os.R_OK | os.W_OK)
 
 
 def state_space(folder: Path) -> Finding:

@@ -6,9 +6,9 @@ import asyncio
 import base64
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,77 +16,44 @@ import pytest
 
 from agent.blobs.faults import Call, FaultyBlobStore
 from agent.blobs.memory import MemoryBlobStore
-from agent.catalog import Catalog, open_catalog
-from agent.config import BandwidthSettings, Settings, StoreSettings, TransferSettings
-from agent.devices.fake import FakeSource
+from agent.config import BandwidthSettings, Settings, StoreSettings
 from agent.errors import ConfigInvalid
 from agent.model.bandwidth import Cap
 from agent.model.codes import Disposition
 from agent.model.going import NOT_GOING
-from agent.model.identity import JobName, SerialNumber
-from agent.model.job import Destination, Drive, DriveSpec, JobSpec
+from agent.model.job import Drive
 from agent.model.secrets import Secret
 from agent.model.states import DriveState
 from agent.station import station as station_module
 from agent.station.places import board_of
-from agent.station.station import Station
 from agent.transfer.board import Board
 from agent.transfer.meter import BURST_S, LEASE_BYTES, STATION, granted, of_job
 from tests.kit import images
 from tests.kit import transfer as kit
-from tests.kit.log import KeptLog
+from tests.kit.bench import Bench, bench_in
 
 if TYPE_CHECKING:
     from fixtures.azurite import Azurite
 
-WAIT_S = 120
-JOB = JobName.parse("box")
-SERIAL = SerialNumber.parse("S1")
 MB = 1_000_000
 
 
-@dataclass
-class Bench:
-    catalog: Catalog
-    source: FakeSource
-    log: KeptLog
-    settings: Settings
-    image: Path
-    reload: Callable[[], Settings] | None = None
+@asynccontextmanager
+async def working(bench: Bench, **more: Any) -> AsyncIterator[None]:
+    """The daemon with the drive in a bay, and its orderly end; ``more`` is for its making."""
+    await bench.file_job("S1", disposition=Disposition.OVERWRITE)
+    bench.source.plug("3", bench.image, "S1")
+    async with bench.running(**more):
+        yield
 
-    async def until(self, what: Callable[[], Any]) -> None:
-        async with asyncio.timeout(WAIT_S):
-            while not what():  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
 
-    async def done(self) -> Drive:
-        async with asyncio.timeout(WAIT_S):
-            while True:
-                drive = (await self.catalog.job(JOB)).drive(SERIAL)
-                if drive.state in (DriveState.COMPLETED, DriveState.COMPLETED_MORE_INFO):
-                    return drive
-                await asyncio.sleep(0.05)
+async def done(bench: Bench) -> Drive:
+    """The drive once it is."""
+    return await bench.until(_is_completed, "S1")
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[Station]:
-        """The daemon with the drive in a bay, and its orderly end."""
-        spec = JobSpec(
-            name=JOB,
-            drives=(DriveSpec(SERIAL, None),),
-            destination=Destination.parse("box-data"),
-            disposition=Disposition.OVERWRITE,
-            allow_unencrypted=True,
-        )
-        await self.catalog.create_job(spec, ship=True, who="test")
-        self.source.plug("3", self.image, "S1")
-        station = Station(self.catalog, self.source, self.settings, self.log, reload=self.reload)
-        task = asyncio.create_task(station.run())
-        try:
-            yield station
-        finally:
-            station.stop()
-            async with asyncio.timeout(WAIT_S):
-                await task
+
+def _is_completed(drive: Drive) -> bool:
+    return drive.state in (DriveState.COMPLETED, DriveState.COMPLETED_MORE_INFO)
 
 
 @pytest.fixture(autouse=True)
@@ -96,13 +63,8 @@ def _reconcile_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    settings = Settings(
-        state_dir=tmp_path / "state",
-        store=StoreSettings("directory", str(tmp_path / "blobs")),
-        transfer=TransferSettings(give_up_after_s=5),
-    )
-    async with open_catalog(tmp_path / "state/catalog.sqlite", tmp_path / "state/key") as catalog:
-        yield Bench(catalog, FakeSource(), KeptLog(), settings, images.unpack("demo", tmp_path))
+    async with bench_in(tmp_path, give_up_after_s=5) as bench:
+        yield bench
 
 
 def _granted(bench: Bench, bucket: str) -> float:
@@ -118,8 +80,8 @@ async def test_a_capped_drive_sends_what_the_caps_let_go(bench: Bench) -> None:
     bench.settings = replace(bench.settings, bandwidth=caps)
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    async with bench.running():
-        drive = await bench.done()
+    async with working(bench):
+        drive = await done(bench)
     (told,) = bench.log.named("bandwidth.caps")
     assert told.items() >= {"station": "8 MB/s", "account": "unlimited", "job": "4 MB/s"}.items()
     for bucket, rate in ((of_job("box"), 4 * MB), (STATION, 8 * MB)):
@@ -136,11 +98,9 @@ async def test_who_looks_on_sees_what_holds_a_drive_up_while_it_runs_and_not_whe
     bench: Bench,
 ) -> None:
     bench.settings = replace(bench.settings, bandwidth=BandwidthSettings(station=Cap(MB)))
-    async with bench.running():
-        async with asyncio.timeout(WAIT_S):
-            while (drive := (await bench.catalog.job(JOB)).drive(SERIAL)).going.limited_by != "cap":  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-    stopped = (await bench.catalog.job(JOB)).drive(SERIAL)
+    async with working(bench):
+        drive = await bench.until(lambda drive: drive.going.limited_by == "cap", "S1")
+    stopped = await bench.drive("S1")
     assert stopped.state is DriveState.TRANSFERRING
     assert stopped.percent_complete >= drive.percent_complete
     assert stopped.going == drive.going.standing == NOT_GOING
@@ -157,13 +117,13 @@ async def test_a_cap_is_lifted_under_a_running_drive_by_a_signal(bench: Bench) -
             raise news
         return news
 
-    bench.settings, bench.reload = slow, reload
-    async with bench.running():
-        await bench.until(lambda: bench.log.named("opened"))
+    bench.settings = slow
+    async with working(bench, reload=reload):
+        await bench.until_logged("opened")
         os.kill(os.getpid(), signal.SIGHUP)
-        await bench.until(lambda: bench.log.named("settings.kept"))
+        await bench.until_logged("settings.kept")
         os.kill(os.getpid(), signal.SIGHUP)
-        assert (await bench.done()).tally.failed.files == 0
+        assert (await done(bench)).tally.failed.files == 0
     (kept,) = bench.log.named("settings.kept")
     assert kept["detail"] == "agent.toml is no TOML"
     assert bench.log.named("settings.reloaded") == [{"changed": "bandwidth.station"}]
@@ -184,8 +144,8 @@ async def test_a_refused_credential_is_read_again_before_the_drive_pauses(
 ) -> None:
     (tmp_path / "credential").write_text(azurite.key)
     _azure(bench, azurite, WRONG, tmp_path / "credential")
-    async with bench.running():
-        drive = await bench.done()
+    async with working(bench):
+        drive = await done(bench)
     assert drive.tally.failed.files == 0
     assert len(bench.log.named("credential.renewed")) == 1
     assert not bench.log.named("drive.paused")
@@ -197,8 +157,8 @@ async def test_a_credential_that_stays_refused_is_told(
 ) -> None:
     (tmp_path / "credential").write_text(WRONG.reveal())
     _azure(bench, azurite, WRONG, tmp_path / "credential")
-    async with bench.running():
-        drive = await bench.done()
+    async with working(bench):
+        drive = await done(bench)
     assert drive.copy_status == "BlobRequestForbidden"
     assert bench.log.named("credential.refused")
     assert WRONG.reveal() not in str(bench.log.lines)

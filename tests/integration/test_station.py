@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-from agent.catalog import open_catalog
-from agent.config import Settings, StoreSettings, TransferSettings
 from agent.devices.fake import FakeSource
 from agent.devices.health import Health, Verdict
 from agent.devices.hindrance import Hindrance, HindranceKind
@@ -32,9 +30,7 @@ from agent.transfer.pair import Pair
 from agent.volume.block import BytesSource
 from agent.volume.manner import GENTLY
 from agent.volume.ntfs import NtfsVolume
-from tests.kit import images
-from tests.kit.bench import EXPECTED_FILES, JOB, WAIT_S, Bench
-from tests.kit.log import KeptLog
+from tests.kit.bench import EXPECTED_FILES, JOB, WAIT_S, Bench, bench_in
 
 
 @pytest.fixture(autouse=True)
@@ -44,13 +40,8 @@ def _reconcile_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    settings = Settings(
-        state_dir=tmp_path / "state",
-        store=StoreSettings("directory", str(tmp_path / "blobs")),
-        transfer=TransferSettings(give_up_after_s=2),
-    )
-    async with open_catalog(tmp_path / "state/catalog.sqlite", tmp_path / "state/key") as catalog:
-        yield Bench(catalog, FakeSource(), KeptLog(), settings, images.unpack("demo", tmp_path))
+    async with bench_in(tmp_path, give_up_after_s=2) as bench:
+        yield bench
 
 
 def _is(state: DriveState) -> Callable[[Drive], bool]:

@@ -13,9 +13,7 @@ from typing import Any
 
 import pytest
 
-from agent.catalog import open_catalog
-from agent.config import BandwidthSettings, Settings, StoreSettings, TransferSettings
-from agent.devices.fake import FakeSource
+from agent.config import BandwidthSettings, Settings
 from agent.model.bandwidth import Cap
 from agent.model.concurrency import Concurrency
 from agent.model.identity import SerialNumber
@@ -29,9 +27,7 @@ from agent.station.view import View
 from agent.transfer.orders import UploadOrder
 from agent.transfer.pair import Pair
 from agent.transfer.reader_order import ReaderOrder
-from tests.kit import images
-from tests.kit.bench import EXPECTED_FILES, JOB, Bench
-from tests.kit.log import KeptLog
+from tests.kit.bench import EXPECTED_FILES, JOB, Bench, bench_in
 
 SLOW = BandwidthSettings(station=Cap(1_500_000))
 
@@ -74,14 +70,9 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Workers:
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    settings = Settings(
-        state_dir=tmp_path / "state",
-        store=StoreSettings("directory", str(tmp_path / "blobs")),
-        transfer=TransferSettings(give_up_after_s=2),
-        bandwidth=SLOW,
-    )
-    async with open_catalog(tmp_path / "state/catalog.sqlite", tmp_path / "state/key") as catalog:
-        yield Bench(catalog, FakeSource(), KeptLog(), settings, images.unpack("demo", tmp_path))
+    async with bench_in(tmp_path, give_up_after_s=2) as bench:
+        bench.settings = replace(bench.settings, bandwidth=SLOW)
+        yield bench
 
 
 def _quick(bench: Bench) -> dict[str, Callable[[], Settings]]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.catalog import Catalog
-from agent.config import Settings
+from agent.catalog import Catalog, open_catalog
+from agent.config import Settings, StoreSettings, TransferSettings
 from agent.devices.fake import FakeSource
 from agent.model.codes import Disposition
 from agent.model.identity import JobName, SerialNumber
@@ -33,13 +33,19 @@ class Bench:
     settings: Settings
     image: Path
 
-    async def file_job(self, *serials: str, name: str = "box", ship: bool = True) -> None:
+    async def file_job(
+        self,
+        *serials: str,
+        name: str = "box",
+        ship: bool = True,
+        disposition: Disposition = Disposition.RENAME,
+    ) -> None:
         """A job for plain drives that go to a container of the job's name."""
         spec = JobSpec(
             name=JobName.parse(name),
             drives=tuple(DriveSpec(SerialNumber.parse(serial), None) for serial in serials),
             destination=Destination.parse(f"{name}-data"),
-            disposition=Disposition.RENAME,
+            disposition=disposition,
             allow_unencrypted=True,
         )
         await self.catalog.create_job(spec, ship=ship, who="test")
@@ -75,3 +81,15 @@ class Bench:
             station.stop()
             async with asyncio.timeout(WAIT_S):
                 await task
+
+
+@asynccontextmanager
+async def bench_in(folder: Path, *, give_up_after_s: float) -> AsyncIterator[Bench]:
+    """State directory, store and image are below ``folder``; the store is a directory."""
+    settings = Settings(
+        state_dir=folder / "state",
+        store=StoreSettings("directory", str(folder / "blobs")),
+        transfer=TransferSettings(give_up_after_s=give_up_after_s),
+    )
+    async with open_catalog(folder / "state/catalog.sqlite", folder / "state/key") as catalog:
+        yield Bench(catalog, FakeSource(), KeptLog(), settings, images.unpack("demo", folder))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from agent.formats.jobpapers import ADDRESS_FIELDS, SHIPPING_FIELDS
 from agent.model.codes import LogLevel
 from agent.model.states import DriveState, JobState
 
@@ -45,23 +46,11 @@ def page(name: str) -> Schema:
     return an_object({"value": several(ref(name)), "nextLink": {"type": "string"}}, ("value",))
 
 
-_ADDRESS = (
-    "recipientName",
-    "streetAddress1",
-    "streetAddress2",
-    "city",
-    "stateOrProvince",
-    "postalCode",
-    "countryOrRegion",
-    "phone",
-)
-
-
 def schemas() -> dict[str, Any]:
     return {
         "ErrorResponse": an_object({"error": _error()}, ("error",)),
         "ReturnAddress": texts(
-            *_ADDRESS,
+            *ADDRESS_FIELDS,
             "email",
             required=(
                 "recipientName",
@@ -76,7 +65,7 @@ def schemas() -> dict[str, Any]:
         "ReturnShipping": texts(
             "carrierName", "carrierAccountNumber", required=("carrierName", "carrierAccountNumber")
         ),
-        "ShippingInformation": texts(*_ADDRESS, "additionalInformation"),
+        "ShippingInformation": texts(*SHIPPING_FIELDS),
         "Package": _package(),
         "DriveIn": _drive_in(),
         "Drive": _drive(),
@@ -250,7 +239,7 @@ def _job() -> Schema:
 
 
 def _location() -> Schema:
-    properties = texts(*_ADDRESS, "additionalShippingInformation")
+    properties = texts(*ADDRESS_FIELDS, "additionalShippingInformation")
     properties["properties"] |= {
         name: several({"type": "string"}) for name in ("supportedCarriers", "alternateLocations")
     }

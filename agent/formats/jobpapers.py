@@ -24,7 +24,7 @@ MAX_PARCEL_DRIVES = 10_000
 RETURN_ADDRESS_NEEDS = frozenset(
     {"recipient_name", "street_address1", "city", "postal_code", "country_or_region", "phone", "email"}
 )
-SHIPPING_FIELDS = (
+ADDRESS_FIELDS = (
     "recipientName",
     "streetAddress1",
     "streetAddress2",
@@ -33,8 +33,8 @@ SHIPPING_FIELDS = (
     "postalCode",
     "countryOrRegion",
     "phone",
-    "additionalInformation",
 )
+SHIPPING_FIELDS = (*ADDRESS_FIELDS, "additionalInformation")
 
 _ACCOUNT_ID = re.compile(
     r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/"

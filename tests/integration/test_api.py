@@ -18,18 +18,9 @@ import pytest
 
 from fixtures.certificates import Certificates, make
 from tests.kit import killing
-from tests.kit.api import GROUP, KEY, SUBSCRIPTION, Server, group_path, job_path, put_body, serving
+from tests.kit.api import ADDRESS, GROUP, KEY, SUBSCRIPTION, Server, group_path, job_path, put_body, serving
 
 VERSION = "?api-version=2021-01-01"
-ADDRESS = {
-    "recipientName": "A. Person",
-    "streetAddress1": "1 Quay",
-    "city": "Port",
-    "postalCode": "00001",
-    "countryOrRegion": "XX",
-    "phone": "1",
-    "email": "a@example.com",
-}
 SHIP = {"state": "Shipping", "deliveryPackage": {"carrierName": "FedEx", "trackingNumber": "TRK1"}}
 
 

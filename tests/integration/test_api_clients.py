@@ -11,19 +11,7 @@ import pytest
 
 from fixtures.certificates import Certificates
 from fixtures.install_clients import CannotInstall, python_of
-from tests.kit.api import GROUP, KEY, SUBSCRIPTION, Refused, Sdk, Server, put_body, serving
-
-SHIP: dict[str, Any] = {
-    "properties": {
-        "state": "Shipping",
-        "deliveryPackage": {
-            "carrierName": "FedEx",
-            "trackingNumber": "TRK1",
-            "driveCount": 1,
-            "shipDate": "8/11/2017 9:05:00 PM",
-        },
-    }
-}
+from tests.kit.api import GROUP, KEY, SHIP, SUBSCRIPTION, Refused, Sdk, Server, put_body, serving
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +74,7 @@ def test_keys_come_out_by_the_one_call_that_asks_for_them(sdk: Sdk, job: str) ->
 
 def test_a_job_is_shipped_with_its_parcel(sdk: Sdk, job: str) -> None:
     _create(sdk, job)
-    shipped = sdk("update", job=job, body=SHIP)["properties"]
+    shipped = sdk("update", job=job, body={"properties": SHIP})["properties"]
     assert shipped["state"] == "Shipping"
     assert shipped["delivery_package"]["tracking_number"] == "TRK1"
     assert shipped["delivery_package"]["drive_count"] == 1
@@ -105,7 +93,7 @@ def test_a_cancel_in_creating_is_a_flag_and_the_job_can_go(sdk: Sdk, job: str) -
 
 def test_a_parcel_alone_leaves_the_state(sdk: Sdk, job: str) -> None:
     _create(sdk, job)
-    parcel = {**SHIP["properties"]["deliveryPackage"], "driveCount": 0}
+    parcel = {**SHIP["deliveryPackage"], "driveCount": 0}
     changed = sdk("update", job=job, body={"properties": {"deliveryPackage": parcel}})["properties"]
     assert (changed["state"], changed["delivery_package"]["drive_count"]) == ("Creating", 0)
 
@@ -158,7 +146,7 @@ def test_operations_are_told(sdk: Sdk) -> None:
 
 def test_everything_that_is_wrong_is_told_with_its_field(sdk: Sdk, job: str) -> None:
     body = put_body(_serial(job), key="000011-111111-222222-333333-444444-555555-666666-777777")
-    body["properties"]["deliveryPackage"] = {**SHIP["properties"]["deliveryPackage"], "trackingNumber": ""}
+    body["properties"]["deliveryPackage"] = {**SHIP["deliveryPackage"], "trackingNumber": ""}
     body["location"] = "Mars"
     with pytest.raises(Refused) as refusal:
         sdk("create", job=job, body=body)

@@ -15,20 +15,11 @@ import pytest
 
 from fixtures.certificates import Certificates
 from fixtures.install_clients import CannotInstall, python_of
-from tests.kit.api import Sdk, Server, put_body, serving
+from tests.kit.api import SHIP, Sdk, Server, put_body, serving
 from tests.kit.whole_drive import WholeDrive, make
 
 WAIT_S = 240
 VERSIONS = {"0.1.0": ("old-walk", "WD-OLD-1", "dem1"), "1.0.0b1": ("new-walk", "WD-NEW-1", "dem2")}
-SHIP = {
-    "state": "Shipping",
-    "deliveryPackage": {
-        "carrierName": "FedEx",
-        "trackingNumber": "TRK1",
-        "driveCount": 1,
-        "shipDate": "8/11/2017 9:05:00 PM",
-    },
-}
 
 
 @pytest.fixture(scope="module")

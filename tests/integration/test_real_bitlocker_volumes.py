@@ -17,18 +17,17 @@ from agent.model.keys import ClearKey, Credential, Password, RecoveryPassword, S
 from agent.model.secrets import Secret
 from agent.volume.bitlocker import check_boot_sector_not_lost, is_bitlocker, read_metadata, unlock
 from agent.volume.block import BlockSource, FdSource
+from tests.kit.volume_command import BITLOCKER, SHARED, needs_bitlocker
 
-IMAGES = Path(__file__).parents[2] / "../shared/images"
-CONF = IMAGES / "bitlk-images.conf"
-pytestmark = pytest.mark.skipif(not CONF.is_file(), reason="no real BitLocker volumes beside the checkout")
+pytestmark = needs_bitlocker
 
 WINDOW_BYTES = 1024 * 1024
 
 
 def conf() -> configparser.ConfigParser:
     parser = configparser.ConfigParser(interpolation=None)
-    if CONF.is_file():
-        parser.read(CONF, encoding="utf-8")
+    if BITLOCKER.is_file():
+        parser.read(BITLOCKER, encoding="utf-8")
     return parser
 
 
@@ -40,7 +39,7 @@ REFUSED = [name for name in VOLUMES.sections() if not VOLUMES[name].get("SHA256S
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("bitlocker")
-    with tarfile.open(IMAGES / "bitlk-images.tar.xz") as archive:
+    with tarfile.open(SHARED / "bitlk-images.tar.xz") as archive:
         archive.extractall(target, filter="data")
     return target / "bitlk-images"
 

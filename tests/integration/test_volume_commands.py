@@ -19,17 +19,12 @@ from tests.kit.volume_command import (
     COMMAND,
     HEAD,
     PASSWORD,
-    SHARED,
     SLOW_RUN,
     WAIT_S,
     demo_drive,
     hashed,
+    needs_bitlocker,
     volume,
-)
-
-BITLOCKER = SHARED / "bitlk-images.conf"
-needs_bitlocker = pytest.mark.skipif(
-    not BITLOCKER.is_file(), reason="no real BitLocker volumes beside the checkout"
 )
 
 

@@ -20,6 +20,7 @@ from fixtures import make_disk
 from fixtures.disk import MadeDisk, Table
 from tests.kit import images
 from tests.kit.volume_command import (
+    BITLOCKER,
     CHECKOUT,
     COMMAND,
     GONE_RUN,
@@ -28,14 +29,11 @@ from tests.kit.volume_command import (
     bad_run,
     demo_drive,
     hashed,
+    needs_bitlocker,
     sha256,
     volume,
 )
 
-BITLOCKER = SHARED / "bitlk-images.conf"
-needs_bitlocker = pytest.mark.skipif(
-    not BITLOCKER.is_file(), reason="no real BitLocker volumes beside the checkout"
-)
 NTFS = sorted(SHARED.glob("ntfs/*.raw.xz"))
 START = 2_097_152
 """Where the volume begins on a disk with a GPT."""

@@ -27,6 +27,25 @@ KEY = "000011-111111-222222-333333-444444-555555-666666-720885"
 SAMPLES = killing.CHECKOUT / "tests/data/rest"
 VERSION = "2021-01-01"
 WAIT_S = 60
+ADDRESS = {
+    "recipientName": "A. Person",
+    "streetAddress1": "1 Quay",
+    "city": "Port",
+    "postalCode": "00001",
+    "countryOrRegion": "XX",
+    "phone": "1",
+    "email": "a@example.com",
+}
+SHIP: dict[str, Any] = {
+    "state": "Shipping",
+    "deliveryPackage": {
+        "carrierName": "FedEx",
+        "trackingNumber": "TRK1",
+        "driveCount": 1,
+        "shipDate": "8/11/2017 9:05:00 PM",
+    },
+}
+"""The properties of an update that ships a job."""
 
 LOCATION = """
 [[api.location]]

@@ -10,11 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from fixtures import Password, RecoveryPassword, StartupKey, make_disk
 from fixtures.disk import MadeDisk
 
 CHECKOUT = Path(__file__).parents[2]
 SHARED = CHECKOUT / "../shared/images"
+BITLOCKER = SHARED / "bitlk-images.conf"
+needs_bitlocker = pytest.mark.skipif(
+    not BITLOCKER.is_file(), reason="no real BitLocker volumes beside the checkout"
+)
 WAIT_S = 120
 PASSWORD = "correct horse, Grüße 𝄞"
 

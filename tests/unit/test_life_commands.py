@@ -12,16 +12,8 @@ from click.testing import CliRunner
 
 from agent.cli.main import cli
 from agent.errors import IngestError, MalformedInput, MoveRefused, SerialNotSpecified
+from tests.kit.api import ADDRESS
 
-ADDRESS = {
-    "recipientName": "A. Person",
-    "streetAddress1": "1 Quay",
-    "city": "Port",
-    "postalCode": "00001",
-    "countryOrRegion": "XX",
-    "phone": "1",
-    "email": "a@example.com",
-}
 Run = Callable[..., str]
 
 

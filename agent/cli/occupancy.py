@@ -72,12 +72,19 @@ def look(context: Context) -> list[BayRow]:
     """
     settings = context.settings
     rows = asyncio.run(_attached(settings))
-    if settings.catalog.url is not None or (settings.state_dir / "catalog.sqlite").exists():
+    if _has_catalog(settings):
         try:
             rows = context.with_catalog(lambda catalog: _as_jobs_say(catalog, rows))
         except IngestError as error:
             return [row if row.what or row.serial is None else _hindered(row, error) for row in rows]
     return [row if row.what else _alone(row, (), rows) for row in rows]
+
+
+def _has_catalog(settings: Settings) -> bool:
+    try:
+        return settings.catalog.url is not None or (settings.state_dir / "catalog.sqlite").exists()
+    except PermissionError:
+        return True  # to open it will fail as well, and tell why
 
 
 async def _attached(settings: Settings) -> list[BayRow]:

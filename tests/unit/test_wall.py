@@ -8,6 +8,7 @@ import pty
 import select
 import signal
 import subprocess
+import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -141,3 +142,22 @@ def test_a_catalog_that_cannot_be_read_makes_no_extra_drive_of_a_drive_of_a_job(
     assert "S-WALL" in done.output
     assert "extra drive" not in done.output
     assert "[station: StateUnusable]" in done.output
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else for a while")
+def test_who_may_not_look_into_the_catalog_sees_the_bays_and_that() -> None:
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        folder.chmod(0o755)
+        (folder / "state").mkdir(mode=0o700)
+        (folder / "state/catalog.sqlite").write_bytes(b"no database" * 100)
+        settings = _settings(folder)
+        CliRunner().invoke(cli, ["--config", str(settings), "bays"])  # nobody may not import everything
+        os.seteuid(65534)
+        try:
+            done = CliRunner().invoke(cli, ["--config", str(settings), "bays"])
+        finally:
+            os.seteuid(0)
+    assert done.exit_code == 0, done.output
+    assert "S-WALL" in done.output
+    assert "Permission denied [station: StateUnusable]" in done.output

@@ -225,6 +225,25 @@ def test_the_stations_smartctl_asks_one_question_with_a_right_that_the_station_l
         assert ask(other) == ([] if "\n" not in other else [asked, capabilities, ANY])
 
 
+ALL_AT_ONCE = """
+import contextlib, socket
+crowd = [socket.socket(socket.AF_UNIX) for _ in range(60)]
+for one in crowd:
+    one.connect("/run/drive-ingest-smart.sock")
+for one in crowd:
+    with contextlib.suppress(OSError):
+        one.sendall(b"/dev/sdb\\n")
+print(sum(one.recv(64).startswith(b"asked") for one in crowd))
+"""
+
+
+def test_all_bays_of_a_large_chassis_are_asked_at_once(running: Station) -> None:
+    running.inside.write("/usr/local/sbin/smartctl", FAKE_SMARTCTL, 0o755)
+    python, _, _ = kit.python()
+    answered = running.inside.run("runuser", "-u", "drive-ingest", "--", python, "-c", ALL_AT_ONCE)
+    assert int(answered) == 60
+
+
 def test_nobody_else_may_ask(running: Station) -> None:
     said = running.inside.run(
         "runuser", "-u", "nobody", "--", "/usr/lib/drive-ingest-agent/smartctl", "/dev/sdb", check=False

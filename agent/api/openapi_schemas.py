@@ -13,6 +13,7 @@ Schema = dict[str, Any]
 
 
 def ref(name: str) -> Schema:
+    """The body of that name, which ``schemas`` has."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
@@ -29,24 +30,29 @@ def an_object(properties: Schema, required: Sequence[str] = ()) -> Schema:
 
 
 def or_null(schema: Schema) -> Schema:
+    """That, or null."""
     return {"anyOf": [schema, {"type": "null"}]}
 
 
 def texts(*names: str, required: Sequence[str] = ()) -> Schema:
+    """An object of one-line texts; those that are required are not empty."""
     filled = {**text(), "pattern": r"^[^\u0000-\u001f\u007f\s][^\u0000-\u001f\u007f]*$"}
     return an_object({name: filled if name in required else text() for name in names}, required)
 
 
 def several(schema: Schema, at_most: int | None = None) -> Schema:
+    """A list of them."""
     found: Schema = {"type": "array", "items": schema}
     return found if at_most is None else found | {"maxItems": at_most}
 
 
 def page(name: str) -> Schema:
+    """Part of a list of such bodies, and where the next part is."""
     return an_object({"value": several(ref(name)), "nextLink": {"type": "string"}}, ("value",))
 
 
 def schemas() -> dict[str, Any]:
+    """All of them by name, as ``components/schemas`` of the description."""
     return {
         "ErrorResponse": an_object({"error": _error()}, ("error",)),
         "ReturnAddress": texts(

@@ -12,6 +12,7 @@ import click
 
 from agent.cli.context import Context, json_option, pass_context
 from agent.cli.signals import Stopper
+from agent.config.transfer import MEBIBYTE
 from agent.errors import IngestError
 from agent.model.identity import ContainerName, SerialNumber
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 PARTS = ("drive", "cpu", "account")
 SHARES = {"drive": 0.4, "cpu": 0.25, "account": 0.35}
-MEBIBYTE = 1024 * 1024
 
 
 @click.command()

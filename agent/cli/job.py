@@ -149,16 +149,7 @@ def _from_request(name: JobName, source: Path, given: dict[str, Any]) -> tuple[J
 
 
 def _from_options(name: JobName, given: dict[str, Any]) -> JobSpec:
-    if given["serial"] is None:
-        raise MalformedInput("name the drive with --drive SERIAL, or several with --from FILE")
-    if given["manifest"] == "":
-        raise MalformedInput("--manifest is empty; leave it out to ingest the whole volume")
-    if not given["manifest"] and not given["destination"]:
-        raise MalformedInput("say where the files go with --to CONTAINER[/PREFIX], or name a --manifest")
-    if given["manifest"] and given["destination"]:
-        raise MalformedInput("a manifest says where its blobs go; give --manifest or --to")
-    if given["manifest_hash"] and not given["manifest"]:
-        raise MalformedInput("--manifest-hash needs --manifest")
+    _check_together(given)
     drive = DriveSpec(
         serial=SerialNumber.parse(given["serial"]),
         credential=read_key(given["key_file"]) if given["key_file"] is not None else None,
@@ -181,6 +172,20 @@ def _from_options(name: JobName, given: dict[str, Any]) -> JobSpec:
         treatment=_treatment(AS_USUAL, given),
         **settings,
     )
+
+
+def _check_together(given: dict[str, Any]) -> None:
+    """Raises MalformedInput for options of one drive that want for another, or do not go together."""
+    if given["serial"] is None:
+        raise MalformedInput("name the drive with --drive SERIAL, or several with --from FILE")
+    if given["manifest"] == "":
+        raise MalformedInput("--manifest is empty; leave it out to ingest the whole volume")
+    if not given["manifest"] and not given["destination"]:
+        raise MalformedInput("say where the files go with --to CONTAINER[/PREFIX], or name a --manifest")
+    if given["manifest"] and given["destination"]:
+        raise MalformedInput("a manifest says where its blobs go; give --manifest or --to")
+    if given["manifest_hash"] and not given["manifest"]:
+        raise MalformedInput("--manifest-hash needs --manifest")
 
 
 def _treatment(asked: Treatment, given: dict[str, Any]) -> Treatment:

@@ -8,8 +8,8 @@ from enum import Enum, auto
 from typing import Final
 
 from agent.devices.facts import DriveFacts
-from agent.devices.threads import in_thread
 from agent.devices.usage import is_claimed
+from agent.threads import in_thread
 
 ANSWER_WITHIN_S: Final = 1.0
 """To open a device takes no time, unless the kernel is about to give it up."""

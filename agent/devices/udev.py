@@ -20,10 +20,10 @@ from agent.devices.monitor import UdevMonitor
 from agent.devices.readonly import look, protect, unprotect
 from agent.devices.smart import Smartctl
 from agent.devices.source import Device
-from agent.devices.threads import in_thread
 from agent.devices.udevdb import disks
 from agent.devices.usage import user_of, writers
 from agent.errors import DeviceUnavailable
+from agent.threads import in_thread
 
 SETTLE_S: Final = 0.2
 """A flood of events is one piece of news."""

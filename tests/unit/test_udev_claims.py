@@ -11,7 +11,7 @@ import pytest
 from agent.devices import claims as claims_module
 from agent.devices.claims import Claim, Claims
 from agent.devices.facts import DriveFacts
-from agent.devices.threads import in_thread
+from agent.threads import in_thread
 
 GOOD = DriveFacts("sda", "/dev/sda", 0x800, "1", 512, 512, "/sys/devices/sda", is_virtual=False)
 HUNG = replace(GOOD, name="sdb", node="/dev/sdb")

@@ -14,13 +14,13 @@ from agent.config import Settings
 from agent.devices.image import ImageEntry, ImageSource, open_read_only
 from agent.devices.readonly import SYS_BLOCK
 from agent.devices.source import Device, DeviceSource
-from agent.devices.threads import in_thread
 from agent.devices.usage import user_of
 from agent.errors import DeviceUnavailable, DiskOperationFailed, DriveBusy, IngestError, Side
 from agent.model.identity import SerialNumber
 from agent.station.benchmark.figures import DriveFigures, DrivesFigures, Reading, Trouble
 from agent.station.benchmark.occupied import is_worked
 from agent.station.benchmark.reading import a_little_apart, in_a_row, read_for
+from agent.threads import in_thread
 from agent.volume.block import FdSource
 from agent.volume.direct import DirectSource
 

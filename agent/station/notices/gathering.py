@@ -11,7 +11,6 @@ from agent.catalog.catalog import Catalog
 from agent.catalog.events import Event
 from agent.catalog.turn import NOTICE
 from agent.config.notify import NotifySettings
-from agent.devices.threads import in_thread
 from agent.model.identity import JobName, SerialNumber
 from agent.model.waiting import Notice
 from agent.station.expiry import WARNINGS
@@ -21,6 +20,7 @@ from agent.station.notices.sending import Clock
 from agent.station.pauses import OVER, STANDING
 from agent.station.view import View
 from agent.telemetry import Log
+from agent.threads import in_thread
 
 WHO = "station"
 PAGE_EVENTS = 500

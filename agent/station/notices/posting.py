@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from agent import __version__
-from agent.devices.threads import in_thread
 from agent.errors import ConfigInvalid
 from agent.station.notices.outcome import DELIVERED, Outcome, given_up, put_off
+from agent.threads import in_thread
 
 if TYPE_CHECKING:
     import aiohttp

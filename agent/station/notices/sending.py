@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from agent.config.notify import Hook
-from agent.devices.threads import in_thread
 from agent.errors import IngestError
 from agent.model.secrets import Secret
 from agent.station.notices.outbox import Kept, Outbox
 from agent.station.notices.outcome import Outcome, Result, put_off
 from agent.telemetry import Log
+from agent.threads import in_thread
 
 WAITS_S = (5, 30, 120, 300, 900, 1800, 3600, 7200)
 """After each failed try; the last one counts for all that follow."""

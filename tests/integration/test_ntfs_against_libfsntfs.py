@@ -1,20 +1,12 @@
-"""Our NTFS reader against libfsntfs and against lists of hashes made by Windows' own images.
-
-Images: every ``fixtures/images/*.img.xz`` that is bare NTFS, and the disks in the folder ``shared``
-beside the checkout, when it is there. More images may be named in NTFS_TEST_IMAGES (a folder of
-``*.img``).
-"""
+"""Our NTFS reader against libfsntfs and against lists of hashes made by Windows' own images."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import json
-import lzma
-import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -22,12 +14,11 @@ import pytest
 from agent.model.naming import decode
 from agent.volume.block import BytesSource
 from agent.volume.ntfs import DamagedRecord, Entry, NtfsVolume, StreamKind, StreamRef
+from tests.kit.images import IMAGES
+from tests.kit.ntfs_images import MADE_BY_WINDOWS, bare_ntfs, image_files, volume_bytes
 
 pyfsntfs = pytest.importorskip("pyfsntfs")
 
-_CHECKOUT = Path(__file__).parents[2]
-_SHARED = _CHECKOUT.parent / "shared" / "images" / "ntfs"
-_PARTITION_START = 65536
 _STEP_BYTES = 512 * 1024
 _REPARSE_POINT, _ENCRYPTED = 0x400, 0x4000
 _WOF = 0x80000017
@@ -36,30 +27,9 @@ _SMALLEST_PACKED = 4
 """libfsntfs reads four bytes of any packed stream; smaller ones are compared with the listing only."""
 
 
-def _all_images() -> Iterator[Path]:
-    yield from sorted((_CHECKOUT / "fixtures" / "images").glob("*.img.xz"))
-    yield from sorted(_SHARED.glob("*.raw.xz"))
-    if "NTFS_TEST_IMAGES" in os.environ:
-        yield from sorted(Path(os.environ["NTFS_TEST_IMAGES"]).glob("*.img"))
-
-
-@lru_cache(maxsize=1)
-def _volume_bytes(path: Path) -> bytes:
-    data = lzma.decompress(path.read_bytes()) if path.suffix == ".xz" else path.read_bytes()
-    return data[_PARTITION_START:] if path.name.endswith(".raw.xz") else data
-
-
-_IMAGES = list(_all_images())
-if not _IMAGES:
-    pytest.skip("no fixtures/images/*.img.xz and no shared images", allow_module_level=True)
-
-
-@pytest.fixture(scope="module", params=_IMAGES, ids=lambda path: path.name)
+@pytest.fixture(scope="module", params=image_files(), ids=lambda path: path.name)
 def image(request: pytest.FixtureRequest) -> bytes:
-    data = _volume_bytes(request.param)
-    if data[3:11] != b"NTFS    ":
-        pytest.skip(f"{request.param.name} is not bare NTFS")
-    return data
+    return bare_ntfs(request.param)
 
 
 def _entries(volume: NtfsVolume) -> dict[tuple[str, ...], Entry]:
@@ -215,12 +185,14 @@ def entry_name(ref: StreamRef) -> str:
     return f"record {ref.record} stream {ref.name!r}"
 
 
-@pytest.mark.skipif(not _SHARED.is_dir(), reason="the disks made by Windows are not beside the checkout")
+@pytest.mark.skipif(
+    not MADE_BY_WINDOWS.is_dir(), reason="the disks made by Windows are not beside the checkout"
+)
 @pytest.mark.parametrize("name", ["ntfs-2m", "ntfs-lastaccess", "ntfs-si-vs-fn"])
 def test_files_made_by_windows_have_the_listed_hashes(name: str) -> None:
-    listing = _SHARED / f"{name}.files.sha256"
+    listing = MADE_BY_WINDOWS / f"{name}.files.sha256"
     image = listing.with_name(listing.name.replace(".files.sha256", ".raw.xz"))
-    volume = NtfsVolume.open(BytesSource(_volume_bytes(image)))
+    volume = NtfsVolume.open(BytesSource(volume_bytes(image)))
     lines = listing.read_text().splitlines()
     assert lines
     for line in lines:
@@ -234,16 +206,13 @@ def test_files_made_by_windows_have_the_listed_hashes(name: str) -> None:
 
 def _listed_fixtures() -> list[Path]:
     """Lists of fixtures that are bare NTFS; each line: digest, size in bytes, blob path or path:stream."""
-    lists = sorted((_CHECKOUT / "fixtures" / "images").glob("*.sha256"))
+    lists = sorted(IMAGES.glob("*.sha256"))
     return [path for path in lists if path.with_suffix(".img.xz").exists()]
 
 
 @pytest.mark.parametrize("listing", _listed_fixtures(), ids=lambda path: path.name)
 def test_fixtures_hold_the_files_that_were_put_there(listing: Path) -> None:
-    data = _volume_bytes(listing.with_suffix(".img.xz"))
-    if data[3:11] != b"NTFS    ":
-        pytest.skip(f"{listing.name} is not of a bare NTFS volume")
-    volume = NtfsVolume.open(BytesSource(data))
+    volume = NtfsVolume.open(BytesSource(bare_ntfs(listing.with_suffix(".img.xz"))))
     entries = _entries(volume)
     lines = listing.read_text("utf-8", "surrogatepass").splitlines()
     assert lines

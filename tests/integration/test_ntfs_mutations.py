@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import lzma
-import os
 from contextlib import suppress
-from functools import lru_cache
-from pathlib import Path
 
 import pytest
 
@@ -14,32 +10,10 @@ from agent.errors import IngestError, NtfsDamaged, UnreadableSectors
 from agent.volume.block import check_range
 from agent.volume.ntfs import DamagedRecord, Entry, NtfsVolume, StreamKind, StreamRef
 from agent.volume.ntfs.geometry import read_geometry
+from tests.kit.ntfs_images import bare_ntfs, image_files
 
-_CHECKOUT = Path(__file__).parents[2]
 _MAX_PACKED_BYTES = 200_000
 """Larger images take longer to unpack than to test."""
-
-_START = {".img": 0, ".raw": 65536}
-
-
-def _images() -> list[Path]:
-    small = sorted((_CHECKOUT / "fixtures" / "images").glob("*.img.xz"))
-    shared = (_CHECKOUT.parent / "shared" / "images" / "ntfs").glob("*.raw.xz")
-    small += sorted(path for path in shared if path.stat().st_size <= _MAX_PACKED_BYTES)
-    if "NTFS_TEST_IMAGES" in os.environ:
-        small += sorted(Path(os.environ["NTFS_TEST_IMAGES"]).glob("*.img"))
-    return small
-
-
-@lru_cache(maxsize=1)
-def _volume_bytes(path: Path) -> bytes:
-    if path.suffix == ".img":
-        return path.read_bytes()
-    return lzma.decompress(path.read_bytes())[_START[path.with_suffix("").suffix] :]
-
-
-if not _images():
-    pytest.skip("no small image in fixtures/images or the shared folder", allow_module_level=True)
 
 
 class _Damaged:
@@ -65,12 +39,9 @@ class _Damaged:
                     buffer[place + index - offset] = byte
 
 
-@pytest.fixture(scope="module", params=_images(), ids=lambda path: path.name)
+@pytest.fixture(scope="module", params=image_files(_MAX_PACKED_BYTES), ids=lambda path: path.name)
 def image(request: pytest.FixtureRequest) -> bytes:
-    data = _volume_bytes(request.param)
-    if data[3:11] != b"NTFS    ":
-        pytest.skip(f"{request.param.name} is not bare NTFS")
-    return data
+    return bare_ntfs(request.param)
 
 
 def _exercise(source: _Damaged) -> list[Entry | DamagedRecord]:

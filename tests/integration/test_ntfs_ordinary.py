@@ -6,12 +6,9 @@ The careful way is ``scan(..., careful_only=True)``, which takes no record for a
 
 from __future__ import annotations
 
-import lzma
 import random
 import struct
 from collections.abc import Iterator
-from functools import lru_cache
-from pathlib import Path
 
 import pytest
 
@@ -21,10 +18,8 @@ from agent.volume.ntfs import table as table_module
 from agent.volume.ntfs.geometry import read_geometry
 from agent.volume.ntfs.scan import scan
 from agent.volume.ntfs.table import MasterFileTable
+from tests.kit.ntfs_images import bare_ntfs, image_files
 
-_CHECKOUT = Path(__file__).parents[2]
-_SHARED = _CHECKOUT.parent / "shared" / "images" / "ntfs"
-_START = {".img": 0, ".raw": 65536}
 _ROUNDS = 16
 
 _SYSTEM_RECORDS = 24
@@ -32,21 +27,9 @@ _TIDY = 8
 """One of so many records is left as it is, so that the table stays readable and paths have ends."""
 
 
-def _images() -> list[Path]:
-    return sorted((_CHECKOUT / "fixtures" / "images").glob("*.img.xz")) + sorted(_SHARED.glob("*.raw.xz"))
-
-
-@lru_cache(maxsize=1)
-def _volume_bytes(path: Path) -> bytes:
-    return lzma.decompress(path.read_bytes())[_START[path.with_suffix("").suffix] :]
-
-
-@pytest.fixture(scope="module", params=_images(), ids=lambda path: path.name)
+@pytest.fixture(scope="module", params=image_files(), ids=lambda path: path.name)
 def image(request: pytest.FixtureRequest) -> bytes:
-    data = _volume_bytes(request.param)
-    if data[3:11] != b"NTFS    ":
-        pytest.skip(f"{request.param.name} is not bare NTFS")
-    return data
+    return bare_ntfs(request.param)
 
 
 class _Changed:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
 from agent import config
+from agent.cli.main import cli
+from agent.devices import udevdb, usage
+from agent.devices.facts import DriveFacts
 from agent.devices.readonly import look, protect
 from agent.devices.rules import bay_rules
 from agent.errors import ConfigInvalid
@@ -80,3 +85,32 @@ def test_the_shipped_rules_run_nothing_in_the_background() -> None:
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     assert not any("RUN" in line for line in lines)
     assert any("--setro" in line for line in lines)
+
+
+def test_no_rules_are_printed_that_would_keep_a_disk_from_who_uses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel would refuse the writes of a mounted system disk."""
+    file = tmp_path / "agent.toml"
+    file.write_text(
+        f'state_dir = "{tmp_path}"\n[devices]\nudev = true\n[bays]\n"pci-0000:00:1f.2-ata-1" = "7"\n'
+    )
+    disk = DriveFacts("sda", "/dev/sda", 0x800, "1", 512, 512, "/sys/sda", is_virtual=False)
+    system = replace(disk, id_path="pci-0000:00:1f.2-ata-1.0", id_path_ata="pci-0000:00:1f.2-ata-1")
+    elsewhere = replace(disk, id_path="pci-0000:00:1f.2-ata-2.0", id_path_ata="pci-0000:00:1f.2-ata-2")
+    users: list[str | None] = ["sda1 is mounted at /", None]
+    found = [system]
+    monkeypatch.setattr(udevdb, "disks", lambda: found)
+    monkeypatch.setattr(usage, "user_of", lambda folder: users[0])
+
+    def ask() -> Result:
+        return CliRunner().invoke(cli, ["--config", str(file), "bays", "--rules"])
+
+    refused = ask()
+    assert (refused.exit_code != 0, refused.stdout) == (True, "")
+    assert isinstance(refused.exception, ConfigInvalid)
+    assert "bay 7 (pci-0000:00:1f.2-ata-1): sda1 is mounted at /" in refused.exception.detail
+    found[:] = [elsewhere]
+    assert ask().stdout == bay_rules(["pci-0000:00:1f.2-ata-1"])
+    found[:], users[:] = [system], [None]
+    assert ask().stdout == bay_rules(["pci-0000:00:1f.2-ata-1"])

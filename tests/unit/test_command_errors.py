@@ -54,6 +54,26 @@ def test_another_refusal_is_not_taken_for_one_of_the_output(
     assert capsys.readouterr().err == said
 
 
+def test_a_bug_is_told_in_a_line_and_shows_its_place_to_who_asks_for_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stumble(**_: Any) -> None:
+        raise ZeroDivisionError("of a secret")
+
+    monkeypatch.delenv("JOURNAL_STREAM", raising=False)
+    monkeypatch.delenv("INGEST_AGENT_DEBUG", raising=False)
+    monkeypatch.setattr(main_module.cli, "main", stumble)
+    with pytest.raises(SystemExit) as ended:
+        main_module.main()
+    assert ended.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: this is a bug of ingest-agent (ZeroDivisionError) [station]. ")
+    assert "INGEST_AGENT_DEBUG=1" in line
+    monkeypatch.setenv("INGEST_AGENT_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        main_module.main()
+
+
 def _told(error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     def refuse(**_: Any) -> None:
         raise error

@@ -72,6 +72,16 @@ def test_settings_are_kept_when_it_is_installed_again_and_the_service_is_restart
     assert _state(inside) == "active"
 
 
+def test_an_update_is_whole_where_the_service_cannot_start(inside: kit.Container) -> None:
+    settings = inside.root / "etc/drive-ingest-agent/agent.toml"
+    before = settings.read_text()
+    settings.write_text("no TOML\n" + before)
+    inside.run("sh", "-c", "dpkg -i --force-confold $(ls -t /opt/dist/*.deb | head -n 1)", check=False)
+    status = inside.run("dpkg-query", "-W", "-f=${Status}", "drive-ingest-agent")
+    settings.write_text(before)
+    assert status == "install ok installed"
+
+
 def test_it_goes_and_leaves_the_state(inside: kit.Container) -> None:
     inside.run("dpkg", "-r", "drive-ingest-agent")
     assert not (inside.root / "usr/bin/ingest-agent").exists()

@@ -16,6 +16,7 @@ from agent.api.answers import progress_to_json
 from agent.api.problems import raised_at
 from agent.catalog import Catalog, Event, JobQuery
 from agent.errors import IngestError
+from agent.model.job import Drive
 from agent.model.states import DriveState, JobState
 from agent.telemetry import Log
 
@@ -163,9 +164,8 @@ class Feed:
             query = JobQuery(state=JobState.TRANSFERRING)
             page = await self._catalog.find_jobs(query, after=after, size=PAGE_JOBS)
             for job in page.jobs:
-                for drive in job.drives:
-                    if drive.state is DriveState.TRANSFERRING:
-                        yield Went(str(job.name), progress_to_json(job, drive))
+                for drive in filter(_is_transferring, job.drives):
+                    yield Went(str(job.name), progress_to_json(job, drive))
             after = page.next
             if after is None:
                 return
@@ -177,6 +177,10 @@ class Feed:
                 _end(queue)
             else:
                 queue.put_nowait(tiding)
+
+
+def _is_transferring(drive: Drive) -> bool:
+    return drive.state is DriveState.TRANSFERRING
 
 
 def _end(queue: asyncio.Queue[Tiding | None]) -> None:

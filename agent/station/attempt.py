@@ -16,6 +16,7 @@ from agent.errors import IngestError, StateUnusable, WorkerLost, from_name
 from agent.formats.lognames import log_place
 from agent.model.identity import ContainerName
 from agent.model.job import Job
+from agent.model.keys import Credential
 from agent.station.caps import CapKeeper
 from agent.station.checkup import Checkup
 from agent.station.mapfile import read_mapfile
@@ -97,15 +98,7 @@ class Attempt:
             board = Board(board_of(self._settings.state_dir))
         except IngestError as error:
             raise Paused(error) from None
-        reader = ReaderOrder(
-            size_bytes=errand.device.size_bytes,
-            sector_size=errand.device.sector_size,
-            slot_count=self._settings.transfer.slot_count,
-            credential=credential,
-            allow_unencrypted=errand.job.allow_unencrypted,
-            mapfile=mapfile,
-            gently=self._gently,
-        )
+        reader = self._reader_order(credential, mapfile)
         self._caps = CapKeeper(board, errand.job.name)
         try:
             self._keep_caps()
@@ -173,6 +166,18 @@ class Attempt:
                     await errand.pauses.opened(errand.device.bay)
                 tell = errand.log.warning if name in WARNINGS else errand.log.info
                 tell(name, **{key: value for key, value in event.items() if key != "event"})
+
+    def _reader_order(self, credential: Credential | None, mapfile: str | None) -> ReaderOrder:
+        device = self._errand.device
+        return ReaderOrder(
+            size_bytes=device.size_bytes,
+            sector_size=device.sector_size,
+            slot_count=self._settings.transfer.slot_count,
+            credential=credential,
+            allow_unencrypted=self._errand.job.allow_unencrypted,
+            mapfile=mapfile,
+            gently=self._gently,
+        )
 
     def _upload_order(self) -> UploadOrder:
         job, settings = self._errand.job, self._settings

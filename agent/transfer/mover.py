@@ -151,17 +151,21 @@ class _Sweep:
         async with aclosing(self._items()) as items:
             is_fed = False
             while True:
-                while not is_fed and not self._plan.is_full:
-                    dressed = await anext(items, None)
-                    if dressed is None:
-                        is_fed = True
-                    else:
-                        await self._admit(group, self._mover.work(dressed))
+                is_fed = is_fed or await self._feed(group, items)
                 request = self._plan.take()
                 if request is not None:
                     yield request
                 elif is_fed:
                     return
+
+    async def _feed(self, group: asyncio.TaskGroup, items: AsyncGenerator[Dressed, None]) -> bool:
+        """Until the plan is full; whether there is no more to come."""
+        while not self._plan.is_full:
+            dressed = await anext(items, None)
+            if dressed is None:
+                return True
+            await self._admit(group, self._mover.work(dressed))
+        return False
 
     async def _items(self) -> AsyncGenerator[Dressed, None]:
         after = (-1, -1)

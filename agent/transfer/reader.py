@@ -98,24 +98,7 @@ class Reader:
         opened = self._opened(order)
         self._ntfs: NtfsVolume = opened.ntfs
         self._volume, self._placement = opened.source, opened.placement
-        self._channel.send(
-            {
-                "is": "opened",
-                "volume": f"{opened.ntfs.serial:016X}",
-                "size": opened.source.size_bytes,
-                "records": opened.ntfs.record_count,
-                "label": opened.ntfs.label,
-                "dirty": opened.ntfs.is_dirty,
-                "hibernated": opened.ntfs.is_hibernated,
-                "log_open": opened.ntfs.is_log_open,
-                "state": opened.ntfs.state,
-                "has_others": opened.has_others,
-                "choice": opened.choice,
-                "protection": opened.protection,
-                "confinement": self._confinement.sentence,
-                "reading": self._manner.sentence,
-            }
-        )
+        self._channel.send(self._facts_of(opened))
         with ThreadPoolExecutor(FILLING_THREADS) as self._threads:
             while (message := self._channel.receive()) is not None:
                 # After a failure was told, what still comes is taken and dropped until the uploader
@@ -124,6 +107,24 @@ class Reader:
                     self._verbs[message["do"]](message)
         if self._failed is not None and not isinstance(self._failed, (IngestError, OSError)):
             raise self._failed
+
+    def _facts_of(self, opened: OpenedVolume) -> Message:
+        return {
+            "is": "opened",
+            "volume": f"{opened.ntfs.serial:016X}",
+            "size": opened.source.size_bytes,
+            "records": opened.ntfs.record_count,
+            "label": opened.ntfs.label,
+            "dirty": opened.ntfs.is_dirty,
+            "hibernated": opened.ntfs.is_hibernated,
+            "log_open": opened.ntfs.is_log_open,
+            "state": opened.ntfs.state,
+            "has_others": opened.has_others,
+            "choice": opened.choice,
+            "protection": opened.protection,
+            "confinement": self._confinement.sentence,
+            "reading": self._manner.sentence,
+        }
 
     def _opened(self, order: ReaderOrder) -> OpenedVolume:
         try:

@@ -64,7 +64,10 @@ class Desk:
         return job
 
     async def put(self, place: Place, named: str, body: bytes, tenant: str) -> tuple[Job, str, bool]:
-        """The job, its location as it was sent, and whether it is new."""
+        """The job, its location as it was sent, and whether it is new.
+
+        Raises JobExists for one of another resource group, MalformedInput, and what filing it raises.
+        """
         name = _checked(named)
         found = await self._found(name)
         if found is not None and not self._stands_in(found, place):
@@ -131,7 +134,7 @@ class Desk:
         return await JOB_VERBS[verb](self._catalog, job.name, self._who, said)
 
     async def of_drive(self, place: Place, named: str, serial: str, verb: str, said: Verb) -> Job:
-        """One of DRIVE_VERBS."""
+        """One of DRIVE_VERBS. Raises SerialNotSpecified, and what the verb raises."""
         job = await self.job(place, named)
         try:
             parsed = SerialNumber.parse(serial)

@@ -72,7 +72,7 @@ async def slices(body: Body) -> AsyncGenerator[Any, None]:
 
 
 def check_echo(name: BlobName, answer: Mapping[str, Any], crc64: int) -> None:
-    """A server that ignores the header still says what it computed."""
+    """A server that ignores the header still says what it computed. Raises ChecksumMismatch."""
     echoed = answer.get("content_crc64")
     if echoed is not None and bytes(echoed) != crc64.to_bytes(8, "little"):
         raise ChecksumMismatch(f"{name}: the store computed another CRC-64 of the body")

@@ -73,7 +73,7 @@ def _lower(text: str | None) -> str | None:
 
 
 def faulted_from(row: AnyRow) -> JobState:
-    """The state in which the fault of a job came. Versions before 0005 knew but one."""
+    """The state in which the fault of a job came. Versions before 0005 knew but one. Raises StateUnusable."""
     try:
         return JobState.TRANSFERRING if row.faulted_from is None else JobState(row.faulted_from)
     except ValueError as error:

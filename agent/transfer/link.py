@@ -60,7 +60,10 @@ class DriveMapAnswer:
 
 
 class ReaderLink:
-    """Asks the reader; one scan or look-up at a time, any number of fills."""
+    """Asks the reader; one scan or look-up at a time, any number of fills.
+
+    Each question raises what the reader reported, and WorkerLost when it ended or its answer is none.
+    """
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ring: Ring, pool: SlotPool

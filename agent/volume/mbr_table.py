@@ -1,4 +1,7 @@
-"""Master boot record: four primary partitions, one of which may chain logical drives."""
+"""Master boot record: four primary partitions, one of which may chain logical drives.
+
+Source of the record and its entries: UEFI specification, section "Legacy Master Boot Record (MBR)".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Protectors: the ways in which the volume master key lies encrypted on the drive."""
+"""Protectors: the ways in which the volume master key lies encrypted on the drive.
+
+Source: libyal, "BDE format", FVE volume master key.
+"""
 
 from __future__ import annotations
 

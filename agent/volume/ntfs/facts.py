@@ -87,7 +87,7 @@ def gather(attributes: Sequence[Attribute], number: int) -> FileFacts:
 
 
 def parse_file_name(buffer: bytes | bytearray, start: int, end: int, number: int) -> FileName:
-    """The $FILE_NAME in ``buffer[start:end]``, of an attribute or of an index entry."""
+    """The $FILE_NAME in ``buffer[start:end]``, of an attribute or of an index entry. Raises NtfsDamaged."""
     if end - start < _NAME_PLACE:
         raise NtfsDamaged(f"MFT record {number}: a name does not fit its {end - start} bytes")
     parent, length, namespace = _NAME_HEAD.unpack_from(buffer, start)

@@ -3,7 +3,7 @@
 Changes of the tables are written to the log first. A volume that was dismounted says so in the log's restart
 area; one that was torn away keeps changes there, which Windows makes up for at the next mount and nobody else
 does. Two pages, each with the whole area; the one with the later log sequence number counts. A log without
-them, as a formatter leaves it, is empty.
+them, as a formatter leaves it, is empty. Source of the layout: ntfs-3g, logfile.h.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ class _Chunk:
         self._length_lengths = [0] * _LENGTH_SYMBOLS
 
     def block(self) -> None:
-        """Unpack the next block."""
+        """Unpack the next block. Raises NtfsDamaged."""
         bits = self.bits
         kind = bits.take(3)
         size = WINDOW_BYTES if bits.take(1) else bits.take(16)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +13,7 @@ from agent.config.catalog import CatalogSettings, read_catalog
 from agent.config.drives import DeviceSettings, ImageSettings, read_bays, read_devices, read_images
 from agent.config.metrics import Listen, read_metrics
 from agent.config.notify import NotifySettings, read_notify
+from agent.config.regular import read_regular
 from agent.config.store import StoreSettings, read_store
 from agent.config.tables import handed, known, path
 from agent.config.transfer import (
@@ -106,7 +105,10 @@ def load(path: Path | None, environment: Mapping[str, str], *, with_credential: 
 
 
 def _read(path: Path) -> dict[str, Any]:
-    data = _bytes_of(path)
+    try:
+        data = read_regular(path, MAX_BYTES)
+    except OSError as error:
+        raise ConfigInvalid(f"{path} cannot be read: {error.strerror}") from None
     if len(data) > MAX_BYTES:
         raise ConfigInvalid(f"{path} is too long for settings: more than {MAX_BYTES} bytes")
     try:
@@ -116,17 +118,6 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigInvalid(f"{path} is no TOML: {error}") from None
     except RecursionError:
         raise ConfigInvalid(f"{path} is no TOML: it is nested too deeply") from None
-
-
-def _bytes_of(path: Path) -> bytes:
-    """At most one more than ``MAX_BYTES``; a pipe in its place holds up nobody."""
-    try:
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ConfigInvalid(f"{path} is no regular file")
-            return file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ConfigInvalid(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _default_state(environment: Mapping[str, str]) -> Path:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent.config.regular import read_regular
 from agent.config.tables import known, path
 from agent.errors import ConfigInvalid
 from agent.model.access import Identity, IdentityKind
@@ -94,8 +95,7 @@ def read_credential(path: Path) -> Secret:
     Raises ConfigInvalid.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_CREDENTIAL_BYTES + 1)
+        data = read_regular(path, MAX_CREDENTIAL_BYTES)
         text = data.decode("utf-8").strip()
     except OSError as error:
         raise ConfigInvalid(f"store.credential_file {path} cannot be read: {error.strerror}") from None

@@ -163,9 +163,12 @@ def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
         config.load(tmp_path / "none.toml", {})
 
 
-def test_a_pipe_in_its_place_holds_nobody_up(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "agent.toml")
-    with pytest.raises(ConfigInvalid, match="is no regular file"):
+@pytest.mark.parametrize("name", ["agent.toml", "key"])
+def test_a_pipe_in_the_place_of_a_file_holds_nobody_up(tmp_path: Path, name: str) -> None:
+    (tmp_path / "agent.toml").write_text(GOOD.format(tmp_path))
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ConfigInvalid, match=f"{name} cannot be read: it is no regular file"):
         config.load(tmp_path / "agent.toml", {})
 
 

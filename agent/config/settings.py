@@ -13,7 +13,7 @@ from agent.config.catalog import CatalogSettings, read_catalog
 from agent.config.drives import DeviceSettings, ImageSettings, read_bays, read_devices, read_images
 from agent.config.metrics import Listen, read_metrics
 from agent.config.notify import NotifySettings, read_notify
-from agent.config.regular import read_regular
+from agent.config.reading import read_in_time
 from agent.config.store import StoreSettings, read_store
 from agent.config.tables import handed, known, path
 from agent.config.transfer import (
@@ -106,7 +106,7 @@ def load(path: Path | None, environment: Mapping[str, str], *, with_credential: 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        data = read_regular(path, MAX_BYTES)
+        data = read_in_time(path, MAX_BYTES)
     except OSError as error:
         raise ConfigInvalid(f"{path} cannot be read: {error.strerror}") from None
     if len(data) > MAX_BYTES:

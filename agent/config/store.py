@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.config.regular import read_regular
+from agent.config.reading import read_in_time
 from agent.config.tables import known, path
 from agent.errors import ConfigInvalid
 from agent.model.access import Identity, IdentityKind
@@ -95,7 +95,7 @@ def read_credential(path: Path) -> Secret:
     Raises ConfigInvalid.
     """
     try:
-        data = read_regular(path, MAX_CREDENTIAL_BYTES)
+        data = read_in_time(path, MAX_CREDENTIAL_BYTES)
         text = data.decode("utf-8").strip()
     except OSError as error:
         raise ConfigInvalid(f"store.credential_file {path} cannot be read: {error.strerror}") from None

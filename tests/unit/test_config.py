@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from agent import config
+from agent.config import reading
 from agent.errors import ConfigInvalid
 from agent.model.access import Identity, IdentityKind
 
@@ -164,12 +166,28 @@ def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["agent.toml", "key"])
-def test_a_pipe_in_the_place_of_a_file_holds_nobody_up(tmp_path: Path, name: str) -> None:
+def test_a_pipe_in_the_place_of_a_file_holds_nobody_up(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "agent.toml").write_text(GOOD.format(tmp_path))
     (tmp_path / name).unlink(missing_ok=True)
     os.mkfifo(tmp_path / name)
-    with pytest.raises(ConfigInvalid, match=f"{name} cannot be read: it is no regular file"):
+    monkeypatch.setattr(reading, "PIPE_WITHIN_S", 0.05)
+    with pytest.raises(ConfigInvalid, match=f"{name} cannot be read: nobody writes into this pipe"):
         config.load(tmp_path / "agent.toml", {})
+
+
+def test_settings_may_come_from_a_command_or_from_nothing(tmp_path: Path) -> None:
+    ours, theirs = os.pipe()
+    writer = threading.Timer(0.1, lambda: (os.write(theirs, b'state_dir = "/x"\n'), os.close(theirs)))
+    writer.start()
+    assert config.load(Path(f"/dev/fd/{ours}"), {}).state_dir == Path("/x")
+    writer.join()
+    os.close(ours)
+    named = {"INGEST_AGENT_STATE": str(tmp_path)}
+    assert config.load(Path("/dev/null"), named).store.kind == "directory"
+    with pytest.raises(ConfigInvalid, match="/dev/zero is too long for settings"):
+        config.load(Path("/dev/zero"), named)
 
 
 def test_the_key_of_keys_comes_as_a_credential_where_one_is_handed_over(tmp_path: Path) -> None:

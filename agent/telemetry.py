@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Mapping
 from typing import Any, Protocol, Self, TextIO
 
@@ -111,3 +112,9 @@ class SilentLog:
 
     def error(self, event: str, **fields: Any) -> None:
         """See Log."""
+
+
+def raised_at(error: Exception) -> str:
+    """File and line of a surprise; its text could hold anything, so it is not told."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "nowhere"

@@ -11,8 +11,7 @@ import socket
 import ssl
 from collections.abc import Callable
 
-from agent.api.problems import raised_at
-from agent.telemetry import Log
+from agent.telemetry import Log, raised_at
 
 MAX_HANDSHAKES = 64
 HANDSHAKE_WITHIN_S = 5.0

@@ -13,9 +13,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.api.gate import Gate
-from agent.api.problems import ArmError, internal, raised_at, refused
+from agent.api.problems import ArmError, internal, refused
 from agent.errors import IngestError, PolicyError
-from agent.telemetry import Log
+from agent.telemetry import Log, raised_at
 
 _ID = re.compile(r"[A-Za-z0-9-]{1,64}\Z", re.ASCII)
 _WORDS = {

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.api.answers import progress_to_json
-from agent.api.problems import raised_at
 from agent.catalog import Catalog, Event, JobQuery
 from agent.errors import IngestError
 from agent.model.job import Drive
 from agent.model.states import DriveState, JobState
-from agent.telemetry import Log
+from agent.telemetry import Log, raised_at
 
 POLL_EVERY_S = 1.0
 KEEP_ALIVE_S = 15.0

@@ -8,7 +8,6 @@ resource manager itself would answer has its code; every other code is the name 
 from __future__ import annotations
 
 import re
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -94,12 +93,6 @@ def refused(error: IngestError) -> ArmError:
 def internal() -> ArmError:
     """A bug of ours."""
     return ArmError(500, "InternalServerError", "this is a bug of the station; its log has the request's id")
-
-
-def raised_at(error: Exception) -> str:
-    """File and line of a surprise; its text could hold anything, so it is not told."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "nowhere"
 
 
 def not_found(what: str, name: str) -> ArmError:

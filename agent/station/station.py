@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
@@ -41,7 +40,7 @@ from agent.station.timers import Timers
 from agent.station.turns import Turns
 from agent.station.view import View
 from agent.station.visit import Visit
-from agent.telemetry import Log
+from agent.telemetry import Log, raised_at
 
 RECONCILE_EVERY_S = 2.0
 LOOKS_ANYWAY = f"drives are looked for every {RECONCILE_EVERY_S:g} s; look into systemd-udevd, and restart"
@@ -146,7 +145,7 @@ class Station:
             self._log.error("reconcile.failed", error=type(error).__name__, detail=str(error))
             trouble = error
         except Exception as error:  # noqa: BLE001 - a supervisor
-            self._log.error("reconcile.failed", error=type(error).__name__, at=_place(error))
+            self._log.error("reconcile.failed", error=type(error).__name__, at=raised_at(error))
             trouble = error
         is_first = self._view.round_at is None
         self._view.round_ended(trouble)
@@ -218,7 +217,9 @@ class Station:
             async for _ in self._source.changes():
                 self._hint.set()
         except Exception as error:  # noqa: BLE001 - hints are all that is lost
-            self._log.warning("events.lost", error=type(error).__name__, at=_place(error), next=LOOKS_ANYWAY)
+            self._log.warning(
+                "events.lost", error=type(error).__name__, at=raised_at(error), next=LOOKS_ANYWAY
+            )
 
     async def _pause(self) -> None:
         waits = [asyncio.create_task(self._stopping.wait()), asyncio.create_task(self._hint.wait())]
@@ -321,7 +322,7 @@ class Station:
             visit.log.error("visit.failed", error=error.id, detail=error.detail, next=error.next_step)
         except Exception as error:  # noqa: BLE001 - a supervisor
             self._view.crashed()
-            kind, place = type(error).__name__, _place(error)
+            kind, place = type(error).__name__, raised_at(error)
             visit.log.error("visit.crashed", error=kind, at=place)
             if self._retries(visit).crashed() is None:
                 await self._give_up(visit, f"the station failed at it {MAX_CRASHES} times: {kind} at {place}")
@@ -370,9 +371,3 @@ class Station:
         await self._catalog.record_event(
             "drive.left_alone", who="station", serial=device.serial, detail=why.detail
         )
-
-
-def _place(error: Exception) -> str:
-    """File and line of a surprise; its text could hold anything, so it is not told."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "nowhere"
